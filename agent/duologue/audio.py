@@ -1,0 +1,102 @@
+"""FLOOR 1: the engine's one audio format, and its way in and out of WAV files.
+
+Inside the engine sound is mono 16 kHz int16 in frames of 20 ms; whoever brings other sound resamples it once, at the edge.
+"""
+
+import math
+import wave
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duologue.errors import AudioError
+
+SAMPLE_RATE_HZ: Final = 16_000
+FRAME_MS: Final = 20
+FRAME_SECONDS: Final = FRAME_MS / 1000
+FRAME_SAMPLES: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000
+FRAME_BYTES: Final = FRAME_SAMPLES * 2
+SILENCE: Final = bytes(FRAME_BYTES)
+
+Samples = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """20 ms of mono 16 kHz int16 audio.
+
+    `pcm`: 640 bytes, little-endian. `at`: session seconds of the first sample, by sample count.
+    """
+
+    pcm: bytes
+    at: float
+
+    @property
+    def samples(self) -> Samples:
+        """The 320 samples, read-only, without a copy."""
+        return np.frombuffer(self.pcm, dtype="<i2")
+
+    @property
+    def end(self) -> float:
+        """Session seconds just past the last sample."""
+        return self.at + FRAME_SECONDS
+
+
+def frames(pcm: bytes, *, start: float = 0.0) -> Iterator[Frame]:
+    """Cut `pcm` (mono 16 kHz int16) into frames; the last one is filled up with silence."""
+    for index, offset in enumerate(range(0, len(pcm), FRAME_BYTES)):
+        piece = pcm[offset : offset + FRAME_BYTES]
+        yield Frame(piece.ljust(FRAME_BYTES, b"\0"), start + index * FRAME_SECONDS)
+
+
+def level_dbfs(samples: Samples) -> float:
+    """Root mean square of int16 `samples` (any shape) in dB below full scale; -inf for silence or no samples."""
+    if samples.size == 0:
+        return -math.inf
+    rms = math.sqrt(float(np.mean(np.square(samples.astype(np.float64)))))
+    return 20 * math.log10(rms / 32768) if rms > 0 else -math.inf
+
+
+def to_float(samples: Samples) -> NDArray[np.float32]:
+    """int16 to float32 in [-1, 1), same shape."""
+    return samples.astype(np.float32) / np.float32(32768)
+
+
+def to_int16(samples: NDArray[np.floating]) -> Samples:
+    """Float in [-1, 1] to int16, same shape; what lies outside is clipped."""
+    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+
+
+def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
+    """Write int16 `channels` (each shape (n,)) side by side; shorter ones are filled up with silence."""
+    longest = max((len(channel) for channel in channels), default=0)
+    interleaved = np.zeros((longest, len(channels)), dtype="<i2")
+    for index, channel in enumerate(channels):
+        interleaved[: len(channel), index] = channel
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(len(channels))
+        out.setsampwidth(2)
+        out.setframerate(sample_rate_hz)
+        out.writeframes(interleaved.tobytes())
+
+
+def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
+    """Samples of shape (n, channels) and the rate in Hz of a 16-bit WAV file. Raises `AudioError`."""
+    try:
+        with wave.open(str(path), "rb") as source:
+            if source.getsampwidth() != 2:
+                raise AudioError(
+                    f"{path}: {source.getsampwidth() * 8}-bit samples, expected 16",
+                    hint="Convert it, or open it with duologue_pipelines.transports.media.read_audio",
+                )
+            samples = np.frombuffer(source.readframes(source.getnframes()), dtype="<i2")
+            return samples.reshape(-1, source.getnchannels()), source.getframerate()
+    except (wave.Error, EOFError) as error:
+        raise AudioError(f"{path}: not a WAV file ({error})", hint="Check the file in a player") from error
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror or error}", hint="Check the path") from error
