@@ -1,6 +1,7 @@
 """FLOOR 1: the engine's one audio format, and its way in and out of WAV files.
 
-Inside the engine sound is mono 16 kHz int16 in frames of 20 ms; whoever brings other sound resamples it once, at the edge.
+Inside the engine sound is mono 16 kHz int16 in frames of 20 ms; whoever brings other sound resamples it once, at the
+edge.
 """
 
 import math

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One recognised word. `start`, `end`: session seconds; `probability`: 0..1, or None where the recogniser has none."""
+    """One recognised word.
+
+    `start`, `end`: session seconds; `probability`: 0..1, or None where the recogniser has none.
+    """
 
     text: str
     start: float

@@ -3,10 +3,13 @@
 Contract:
 - `push` never blocks and never raises for load; the stream keeps at most `AUDIO_SECONDS_MAX` of unrecognised audio and
   drops the oldest beyond that, saying so once in `Hypothesis.note`.
-- Every hypothesis covers the *whole turn so far*. `stable` counts its leading words that no later hypothesis of this turn
+- Every hypothesis covers the *whole turn so far*. `stable` counts its leading words that no later hypothesis of this
+  turn
   changes (case and punctuation aside); it never decreases, except that a final may settle it once more.
-- `finalise(mark)` asks for the best answer to all audio pushed so far: exactly one hypothesis with `final=True` and that
-  `mark` follows. The turn may go on: more audio may be pushed, more finals asked for. A mark asked for while an earlier one
+- `finalise(mark)` asks for the best answer to all audio pushed so far: exactly one hypothesis with `final=True` and
+  that
+  `mark` follows. The turn may go on: more audio may be pushed, more finals asked for. A mark asked for while an
+  earlier one
   is not answered replaces it (the earlier one need not be answered).
 - Audio without speech gives a final with no words.
 - `aclose` ends the iteration at once and drops all work; late results are never delivered after it.
@@ -28,7 +31,8 @@ AUDIO_SECONDS_MAX: Final = 60.0  # longer than any turn the core allows
 class AsrContext:
     """What a recogniser may know before the turn begins.
 
-    `language`: BCP 47 code, or None to detect it. `phrases`: sentences likely to come (a pack's vocabulary and dialogues).
+    `language`: BCP 47 code, or None to detect it. `phrases`: sentences likely to come (a pack's vocabulary and
+    dialogues).
     """
 
     language: str | None = None
@@ -75,5 +79,8 @@ class Asr(Stage, Protocol):
     """A speech recogniser; its model is shared by all streams."""
 
     def open(self, context: AsrContext) -> AsrStream:
-        """A stream for one turn. Frames of 16 kHz mono int16 follow by `push`, some of them from just before the onset."""
+        """A stream for one turn.
+
+        Frames of 16 kHz mono int16 follow by `push`, some of them from just before the onset.
+        """
         ...

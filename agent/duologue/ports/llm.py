@@ -1,8 +1,10 @@
 """The language model: messages in, a stream of text, tool calls and usage out.
 
 Contract: `stream` returns an async iterator; text deltas come as the model makes them; tool calls come whole; usage and
-`LlmFinished` come last where the endpoint tells them, `LlmFinished` always. Closing the iterator (`aclose`) closes the connection at once
-and no further token is paid for. Before the first item a retryable failure has been retried within the adapter; after it,
+`LlmFinished` come last where the endpoint tells them, `LlmFinished` always. Closing the iterator (`aclose`) closes the
+connection at once
+and no further token is paid for. Before the first item a retryable failure has been retried within the adapter; after
+it,
 a broken stream raises `StageError(retryable=True)` and what was streamed stands.
 """
 

@@ -1,12 +1,15 @@
 """The realtime transport: the caller's audio in, the agent's audio out, and what the caller's side reports.
 
 Contract:
-- `run` delivers 20 ms pieces of the caller's audio (640 bytes) to the sink in order, resampled once, lost ones concealed or
-  replaced by silence so that sample count is time; it returns when the caller hangs up and raises `TransportError` when the
+- `run` delivers 20 ms pieces of the caller's audio (640 bytes) to the sink in order, resampled once, lost ones
+  concealed or
+  replaced by silence so that sample count is time; it returns when the caller hangs up and raises `TransportError`
+  when the
   connection breaks. Called once.
 - `send` takes one frame of the agent and never blocks. The engine paces itself: it keeps at most `LEAD_FRAMES` frames
   ahead of real time unless the transport `plays_far_side`.
-- `flush` drops every frame sent but not yet played and returns how many samples that were; nothing of them is heard after it.
+- `flush` drops every frame sent but not yet played and returns how many samples that were; nothing of them is heard
+  after it.
 - `unplayed` is how many samples were sent and not yet heard, as near as the transport knows; 0 after `flush`.
 - `aclose` is idempotent, makes `run` return, and plays nothing more.
 """
@@ -27,7 +30,10 @@ class TransportSink(Protocol):
         ...
 
     def event(self, event: Event) -> None:
-        """Something the caller's side did: a typed turn, a commit, a playout report. `at` may be 0: it is stamped on arrival."""
+        """Something the caller's side did: a typed turn, a commit, a playout report.
+
+        `at` may be 0: it is stamped on arrival.
+        """
         ...
 
 

@@ -1,0 +1,249 @@
+"""What happened. Each event is frozen data with `at`, the session second in which the core was told.
+
+Floors above make them; `turns.Conversation.feed` takes them. Results of a stage carry the turn or reply that they
+belong
+to, so that late ones are dropped by number.
+"""
+
+from dataclasses import dataclass
+
+from duologue.core.words import Word
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened. `at`: session seconds."""
+
+    at: float
+
+
+# --- the caller's voice -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted(Event):
+    """Voice began. `since`: the first voiced sample, on the audio clock."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped(Event):
+    """Voice paused or ended. `until`: the last voiced sample, on the audio clock."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartialTranscript(Event):
+    """What `turn` seems to say so far. The first `stable` words of `text` are settled."""
+
+    turn: int
+    text: str
+    stable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTranscript(Event):
+    """The recogniser's last word on `turn` up to the `mark`-th stop. `language`: BCP 47, or None."""
+
+    turn: int
+    mark: int
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionFailed(Event):
+    """No answer will come for `turn`: the recogniser failed for good."""
+
+    turn: int
+    error: str
+
+
+# --- the caller's hand --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOpened(Event):
+    """Push-to-talk pressed: a turn begins now, and only a commit ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCommitted(Event):
+    """Push-to-talk released, or a manual commit: the turn is over now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCleared(Event):
+    """The caller takes the open turn back: what was said in it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypedTurn(Event):
+    """A turn typed instead of spoken. `images`: http(s) or data URLs. `reply`: False adds it to the history only."""
+
+    text: str
+    images: tuple[str, ...] = ()
+    reply: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ImagesShown(Event):
+    """Images that go with the caller's open or next turn."""
+
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRequested(Event):
+    """The caller wants a reply now.
+
+    `instructions`: replace the pack's for once; `in_history` False leaves no trace there.
+    """
+
+    instructions: str | None = None
+    in_history: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SayRequested(Event):
+    """The agent shall say `text`, word for word, when it may. `interruptible` False: nobody talks over it."""
+
+    text: str
+    interruptible: bool = True
+    in_history: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptRequested(Event):
+    """The caller silences the agent (a stop button)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackChanged(Event):
+    """From the next turn on another pack speaks. `system`: its instructions."""
+
+    name: str
+    system: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointingChanged(Event):
+    """From now on turns end by silence (`automatic`) or by commit; `reply_automatically` as in
+    `ReplyPolicy.automatic`."""
+
+    automatic: bool
+    reply_automatically: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRequested(Event):
+    """The session shall end. `finish`: let the agent finish what it is saying."""
+
+    reason: str
+    finish: bool = True
+
+
+# --- the agent's reply --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyText(Event):
+    """More of the text of `reply` that will be spoken, as handed to the synthesiser."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyGenerated(Event):
+    """The text of `reply` is complete for now: no more comes unless tools are pending."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHeard(Event):
+    """The first audible sample of `reply` is being played."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutReported(Event):
+    """How far the far side played `reply`: `samples` of its 16 kHz audio so far."""
+
+    reply: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSoFar(Event):
+    """`heard` is the text of `reply` played out until now. `rest_s`: audio that is made and not yet played."""
+
+    reply: int
+    heard: str
+    rest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded(Event):
+    """`reply` is over and silent. `heard`: the part of its text that was played out; `cut`: it was not all of it."""
+
+    reply: int
+    heard: str
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeardCorrected(Event):
+    """The far side reports late where it cut `reply`: `heard` replaces what the history holds."""
+
+    reply: int
+    heard: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed(Event):
+    """`stage` failed for good while making `reply`; what is already made is still played."""
+
+    reply: int
+    stage: str
+    error: str
+
+
+# --- tools and memory ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRequested(Event):
+    """The model wants a tool. `timeout_s`: None takes the policy's. `far_side`: the caller's side runs it and answers
+    with
+    `ToolReturned`. `cancellable`: it is stopped when its reply is."""
+
+    reply: int
+    call_id: str
+    name: str
+    arguments: str
+    timeout_s: float | None = None
+    far_side: bool = False
+    cancellable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned(Event):
+    """A tool answered, or failed and `output` says how."""
+
+    call_id: str
+    output: str
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryMade(Event):
+    """`text` stands for the first `items` items of the history from now on. Empty: the summary failed, fall back."""
+
+    items: int
+    text: str
