@@ -1,0 +1,72 @@
+"""Where downloaded models lie: one folder, shared by `duologue models pull`, which fills it, and the stages.
+
+    <cache>/whisper/<size>/model.bin, config.json, …        a CTranslate2 model of faster-whisper
+    <cache>/piper/<voice>.onnx and <voice>.onnx.json        a Piper voice
+
+The cache is `$DUOLOGUE_MODELS`, or `duologue/models` in the user's cache folder. Nothing here touches the network or
+loads a model; a stage asks it in its `probe`.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from duologue.errors import ConfigurationError
+
+CACHE_VARIABLE: Final = "DUOLOGUE_MODELS"
+# Without these two faster-whisper cannot load; a half-downloaded model lacks one of them.
+WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json")
+
+
+def cache_folder() -> Path:
+    """The folder of all models; it need not exist."""
+    named = os.environ.get(CACHE_VARIABLE, "")
+    if named:
+        return Path(named).expanduser()
+    root = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(root) if root else Path.home() / ".cache") / "duologue" / "models"
+
+
+def _checked(name: str) -> str:
+    """`name` if it can be part of a file's name; raises `ConfigurationError` otherwise."""
+    if not name or name.startswith(".") or any(c in '/\\:*?"<>|\0' for c in name):
+        raise ConfigurationError(
+            f"{name!r} is no model's name", hint="See `duologue models list`, or give a path where paths are taken"
+        )
+    return name
+
+
+def whisper_folder(name: str) -> Path:
+    """Where the whisper model of size `name` ("tiny", "base.en", …) lies, or would."""
+    return cache_folder() / "whisper" / _checked(name)
+
+
+def piper_voice(name: str) -> Path:
+    """Where the `.onnx` of the piper voice `name` ("en_US-lessac-medium") lies, or would."""
+    return cache_folder() / "piper" / f"{_checked(name)}.onnx"
+
+
+def is_whisper_model(folder: Path) -> bool:
+    """Whether `folder` holds a complete CTranslate2 model."""
+    return all((folder / name).is_file() for name in WHISPER_FILES_NEEDED)
+
+
+def is_piper_voice(onnx: Path) -> bool:
+    """Whether `onnx` is there together with the `.onnx.json` that describes it."""
+    return onnx.is_file() and onnx.with_name(onnx.name + ".json").is_file()
+
+
+def whisper_models() -> list[str]:
+    """Names of the whisper models in the cache that are complete, sorted."""
+    folder = cache_folder() / "whisper"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if is_whisper_model(entry))
+
+
+def piper_voices() -> list[str]:
+    """Names of the piper voices in the cache that are complete, sorted."""
+    folder = cache_folder() / "piper"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.stem for entry in folder.glob("*.onnx") if is_piper_voice(entry))
