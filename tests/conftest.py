@@ -1,7 +1,15 @@
-"""What every test may ask for: the shared material, where it is there, and a promise that no test reaches the network."""
+"""What every test may ask for: the shared material, where it is there, and a promise that no test reaches the network.
 
+At the end of a run stands what was left out on this machine, and how to switch it on.
+"""
+
+import ipaddress
 import os
+import socket
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,3 +28,46 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs ../shared/data (set DUOLOGUE_SHARED to the folder that holds data/)")
     return SHARED / "data"
+
+
+def _is_local(address: Any) -> bool:
+    """Whether a socket address stays on this machine: a Unix path, `localhost` or a loopback address."""
+    host = address[0] if isinstance(address, tuple) else address
+    if not isinstance(host, str) or not isinstance(address, tuple) or host in ("", "localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """A connection that leaves this machine fails at once: no test calls a real model by accident."""
+
+    class LoopbackSocket(socket.socket):
+        def connect(self, address: Any) -> None:
+            if not _is_local(address):
+                raise OSError(f"a test tried to reach {address}: tests stay on this machine (tests/conftest.py)")
+            super().connect(address)
+
+        def connect_ex(self, address: Any) -> int:
+            if not _is_local(address):
+                raise OSError(f"a test tried to reach {address}: tests stay on this machine (tests/conftest.py)")
+            return super().connect_ex(address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "socket", LoopbackSocket)
+        yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what this machine could not run. The reason of a skip names the switch: "needs X (do Y)"."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):
+            reasons[report.longrepr[2].removeprefix("Skipped: ")] += 1
+    if reasons:
+        terminalreporter.section("left out on this machine, and how to switch it on")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count:4d} left out: {reason}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from gates import house_rules
 
 PURE_CORE_FORBIDS = {"asyncio", "time", "random", "logging", "numpy", "pydantic", "datetime"}
