@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, Frame, Samples
+from duologue.audio import FRAME_BYTES, FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, Frame, Samples
 from duologue.core.events import Event, PlayoutReported
 from duologue.errors import TransportError
 from duologue.ports.transport import TransportSink
@@ -142,7 +142,7 @@ class MemoryTransport:
     # --- what a test does -----------------------------------------------------------------------------------------
 
     async def speak(self, pcm: bytes) -> None:
-        """Say `pcm` from the next frame on, behind what is being said; return when its last frame has been spoken.
+        """Say `pcm` from now on, or behind what is being said; return when its last frame has been spoken.
 
         Raises `TransportError` when the call is over before that.
         """
@@ -151,7 +151,8 @@ class MemoryTransport:
             raise TransportError(f"{waiting:.0f} s of speech wait to be spoken, at most {SPEECH_S_MAX:.0f} may")
         if self._over:
             raise TransportError("the call is over, nobody can speak")
-        self._saying += pcm
+        begun_ago = 0 if self._saying else max(0, self._now_sample() - self._frames * FRAME_SAMPLES)
+        self._saying += bytes(begun_ago * 2) + pcm
         done = asyncio.get_running_loop().create_future()
         self._said.append((len(self._saying), done))
         await done

@@ -153,7 +153,7 @@ def test_speaking_returns_when_the_last_frame_was_spoken() -> None:
 
     run(main())
     caller, _ = transport.recording()
-    assert [int(caller[at]) for at in (959, 960, 1280, 1919)] == [0, 1, 2, 2]
+    assert [int(caller[at]) for at in (799, 800, 1119, 1120, 1759, 1760)] == [0, 1, 1, 2, 2, 0]
 
 
 def test_whoever_speaks_when_the_call_ends_is_told_so() -> None:
