@@ -16,7 +16,6 @@ from duologue.errors import ConfigurationError
 from duologue.nearest import did_you_mean, nearest
 from duologue.packs import find_pack
 from duologue.toml_source import NotUtf8Error, TomlError, decode_text, parse_toml
-from duologue.validation import dotted
 
 KeyPath = tuple[str | int, ...]
 
@@ -241,9 +240,3 @@ def pack_layer(name: str, language: Any, folder: Path) -> Layer:
         lambda path: f"pack {pack.name}",
         lambda path, sentence, hint: pack.blame(("settings", *path), f"settings.{sentence}", hint),
     )
-
-
-__all__ = [
-    "Layer", "dotted", "environment_layer", "file_layer", "find_file", "flags_layer", "merge", "pack_layer",
-    "program_layer",
-]  # fmt: skip

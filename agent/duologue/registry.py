@@ -1,0 +1,266 @@
+"""Adapters by name: built-in ones and third parties' come through the same door, entry points.
+
+`use = "whisper"` finds the entry point `whisper` of the group `duologue.asr`; `use = "package.module:Class"` needs no
+entry point at all. The keys beside `use` become the constructor's arguments, checked against its signature here, so
+that a wrong one is reported with the nearest right one instead of as a `TypeError`.
+
+`auto` takes, of those that can really be used here, the one with the highest `auto_rank`: an optional class attribute
+(0 without it), as is `languages` (BCP 47 codes that the adapter can do; every language without it).
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, overload
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
+from duologue.errors import ConfigurationError, DuologueError, StageUnavailable
+from duologue.nearest import did_you_mean
+from duologue.packs import best_language
+from duologue.ports import Asr, Llm, Transport, Tts, Vad
+from duologue.settings import StageChoice
+from duologue.validation import complaints, off_as_none
+
+Stage = Literal["vad", "asr", "llm", "tts", "transport"]
+
+GROUPS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "vad": "duologue.vad",
+        "asr": "duologue.asr",
+        "llm": "duologue.llm",
+        "tts": "duologue.tts",
+        "transport": "duologue.transports",
+    }
+)
+COMMANDS: Final = "duologue.commands"
+_ANY_TYPE: Final = ConfigDict(arbitrary_types_allowed=True)
+
+
+class AutoChoice(NamedTuple):
+    """What `auto` takes, and why, in a sentence."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An adapter that `auto` considered. `problem`: why it can't be used, or empty."""
+
+    name: str
+    rank: int
+    problem: str
+
+
+def names(stage: str) -> list[str]:
+    """Names of all adapters of a stage, sorted; whether they work is not asked."""
+    return sorted({entry.name for entry in _entries(stage)})
+
+
+def adapter_class(stage: str, use: str, *, origin: str = "") -> type[Any]:
+    """The class called `use`. `origin`: where that was set, for the message.
+
+    Raises `ConfigurationError` for a name that nobody registered, `StageUnavailable` for a plugin that can't be loaded.
+    """
+    where = f"{origin}: " if origin else ""
+    if ":" in use:
+        module, _, attribute = use.partition(":")
+        if not module or not attribute:
+            raise ConfigurationError(f"{where}{stage}.use: {use!r} is not package.module:Class")
+        found = {use: EntryPoint(use, use, GROUPS[stage])}
+    else:
+        found = {entry.name: entry for entry in _entries(stage)}
+    if use not in found:
+        hint = did_you_mean(use, [*found, "auto"]) if found else "Install Duologue, or the plugin that brings it"
+        raise ConfigurationError(f"{where}{stage}.use: there is no {stage} called {use!r}", hint=hint)
+    adapter: type[Any] = _loaded(stage, use, found[use])
+    return adapter
+
+
+def command(name: str) -> Callable[..., Any]:
+    """What the entry point `name` of `duologue.commands` holds. Raises `ConfigurationError`."""
+    found = {entry.name: entry for entry in entry_points(group=COMMANDS)}
+    if name not in found:
+        raise ConfigurationError(
+            f"the command {name!r} is not installed",
+            hint="Install Duologue with its pipelines: pip install duologue (in a checkout: pip install -e .)",
+        )
+    loaded: Callable[..., Any] = _loaded("command", name, found[name])
+    return loaded
+
+
+def options_for(stage: str, use: str, choice: StageChoice, offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for the constructor of `use`: the options of `choice`, read as the types that it names, and those of
+    `offered` that it has parameters for. Raises `ConfigurationError` for a wrong option or a missing one."""
+    adapter = adapter_class(stage, use, origin=choice.origin("use"))
+    accepted, takes_any = _parameters(adapter)
+    hints = _type_hints(adapter)
+    arguments: dict[str, Any] = {}
+    for key, value in choice.options.items():
+        where = f"{choice.origin(key)}: " if choice.origin(key) else ""
+        if key not in accepted and not takes_any:
+            hint = did_you_mean(key, accepted) or "It takes none"
+            raise ConfigurationError(f"{where}{stage}.{key}: {use} has no option {key!r}", hint=hint)
+        arguments[key] = _read(f"{where}{stage}.{key}", value, hints[key]) if key in hints else value
+    for key, value in offered.items():
+        if key in accepted:
+            arguments.setdefault(key, value)
+    for key, parameter in accepted.items():
+        if parameter.default is parameter.empty and key not in arguments:
+            raise ConfigurationError(f"{stage}.{key} is missing: {use} needs it", hint=f"Set {stage}.{key}")
+    return arguments
+
+
+@overload
+def make(stage: Literal["vad"], choice: StageChoice, /, **offered: Any) -> Vad: ...
+@overload
+def make(stage: Literal["asr"], choice: StageChoice, /, **offered: Any) -> Asr: ...
+@overload
+def make(stage: Literal["llm"], choice: StageChoice, /, **offered: Any) -> Llm: ...
+@overload
+def make(stage: Literal["tts"], choice: StageChoice, /, **offered: Any) -> Tts: ...
+@overload
+def make(stage: Literal["transport"], choice: StageChoice, /, **offered: Any) -> Transport: ...
+def make(stage: Stage, choice: StageChoice, /, **offered: Any) -> Any:
+    """Construct the adapter that `choice` names; nothing is loaded yet.
+
+    `choice.use` must be a name: resolve "auto" first with `choose_auto` and `choice.model_copy(update={"use": name})`.
+    `offered`: what the engine has for adapters that want it; each gets what its constructor names.
+    Raises `ConfigurationError`, `StageUnavailable`.
+    """
+    if choice.use == "auto":
+        raise ConfigurationError(f"{stage}.use is still 'auto'", hint=f"Name one of: {', '.join(names(stage))}")
+    arguments = options_for(stage, choice.use, choice, offered)
+    adapter = adapter_class(stage, choice.use, origin=choice.origin("use"))
+    try:
+        return adapter(**arguments)
+    except DuologueError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{stage}: {choice.use} refuses its options: {error}", hint=f"Check the options of {stage}"
+        ) from error
+
+
+def candidates(stage: str, *, options: Iterable[str] = (), language: str | None = None) -> list[Candidate]:
+    """All adapters of a stage, best first, each with what keeps it from being used here."""
+    wanted = list(options)
+    found = [_candidate(stage, name, wanted, language) for name in names(stage)]
+    return sorted(found, key=lambda candidate: (-candidate.rank, candidate.name))
+
+
+def choose_auto(stage: str, *, options: Iterable[str] = (), language: str | None = None) -> AutoChoice:
+    """The best adapter that can be used here.
+
+    `options`: keys set beside `use = "auto"`; only adapters that have them are asked. `language`: BCP 47, or None.
+    Raises `StageUnavailable` that says what keeps each of them.
+    """
+    wanted = list(options)
+    found = candidates(stage, options=wanted, language=language)
+    usable = [candidate for candidate in found if not candidate.problem]
+    if usable:
+        best = usable[0]
+        passed_over = [f"{other.name}: {other.problem}" for other in found[: found.index(best)]]
+        why = f"the best of those that can be used here ({', '.join(c.name for c in usable)})"
+        return AutoChoice(best.name, why + (f"; {'; '.join(passed_over)}" if passed_over else ""))
+    # Options that only one adapter has were written for it: take it, and let its own error say what is missing.
+    meant = [name for name in names(stage) if wanted and not _lacking(stage, name, wanted)]
+    if len(meant) == 1:
+        return AutoChoice(meant[0], f"the only one that has {', '.join(wanted)}")
+    problems = "; ".join(f"{candidate.name}: {candidate.problem}" for candidate in found) or "none is installed"
+    raise StageUnavailable(stage, f"none can be used here ({problems})", hint="Run `duologue doctor`")
+
+
+# --- inside -------------------------------------------------------------------------------------------------------
+
+
+def _entries(stage: str) -> Iterable[EntryPoint]:
+    if stage not in GROUPS:
+        raise ConfigurationError(f"there is no stage {stage!r}", hint=did_you_mean(stage, GROUPS))
+    return entry_points(group=GROUPS[stage])
+
+
+def _loaded(stage: str, name: str, entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except DuologueError:
+        raise
+    except ModuleNotFoundError as error:
+        raise StageUnavailable(
+            stage,
+            f"{name} can't be loaded: no module named {error.name!r}",
+            hint=f"pip install what brings {error.name}",
+        ) from error
+    except Exception as error:  # a plugin's module may raise anything while it is imported
+        raise StageUnavailable(
+            stage, f"{name} ({entry.value}) can't be loaded: {type(error).__name__}: {error}", hint="Mend the plugin"
+        ) from error
+
+
+def _parameters(adapter: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The options that a constructor has, and whether it takes any (`**options`)."""
+    try:
+        parameters = inspect.signature(adapter).parameters
+    except (TypeError, ValueError):  # written in C, says nothing
+        return {}, True
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    accepted = {name: p for name, p in parameters.items() if p.kind in by_name and not name.startswith("_")}
+    return accepted, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
+
+
+def _type_hints(adapter: Any) -> dict[str, Any]:
+    """The constructor's types; empty where they can't be resolved (then values are passed as they are)."""
+    try:
+        is_class = inspect.isclass(adapter)
+        return typing.get_type_hints(adapter.__init__ if is_class else adapter)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _read(name: str, value: Any, annotation: Any) -> Any:
+    """`value` as `annotation`, so that text from the environment becomes the number it stands for."""
+    try:
+        reader: TypeAdapter[Any] = TypeAdapter(annotation, config=_ANY_TYPE)
+    except PydanticUserError:  # a type that pydantic knows nothing of
+        return value
+    try:
+        return reader.validate_python(off_as_none(value, annotation))
+    except ValidationError as error:
+        found = complaints(error, object)[0]
+        raise ConfigurationError(f"{name} {found.message}") from error
+
+
+def _candidate(stage: str, name: str, options: list[str], language: str | None) -> Candidate:
+    try:
+        adapter = adapter_class(stage, name)
+    except DuologueError as error:
+        return Candidate(name, 0, str(error))
+    rank = int(getattr(adapter, "auto_rank", 0))
+    return Candidate(name, rank, _problem(stage, name, adapter, options, language))
+
+
+def _problem(stage: str, name: str, adapter: Any, options: list[str], language: str | None) -> str:
+    lacking = _lacking(stage, name, options)
+    if lacking:
+        return f"it has no option {lacking[0]!r}"
+    languages = getattr(adapter, "languages", None)
+    if language and languages is not None and best_language(language, languages) is None:
+        return f"it does not know the language {language!r}"
+    try:
+        return str(adapter.probe())
+    except Exception as error:  # one broken plugin must not keep the others from being chosen
+        return f"its probe failed: {type(error).__name__}: {error}"
+
+
+def _lacking(stage: str, name: str, options: list[str]) -> list[str]:
+    """Those of `options` that the adapter does not have; all of them if it can't be loaded."""
+    try:
+        accepted, takes_any = _parameters(adapter_class(stage, name))
+    except DuologueError:
+        return options
+    return [] if takes_any else [option for option in options if option not in accepted]
