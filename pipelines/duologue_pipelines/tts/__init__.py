@@ -1,0 +1,1 @@
+"""Synthesisers behind the TTS port, and what makes a language model's text speakable."""
