@@ -121,9 +121,10 @@ class SpeakFiller(Action):
 
 @dataclass(frozen=True, slots=True)
 class ContinueReply(Action):
-    """All tools of `reply` have answered: ask the model again."""
+    """All tools of `reply` have answered: ask the model again, with tools or, after too many rounds, without."""
 
     reply: int
+    tools: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""A session goes on in another process: what died with the old one is begun again, nothing that was said is lost."""
+
+from duologue.core import listening, speaking, tools
+from duologue.core.actions import ResumePlayout
+from duologue.core.state import Core, Phase, Reply, Timer, Trigger
+
+CARRY_ON = "\n\nYou were cut off in mid-answer for a technical reason. Go on exactly where your last words ended."
+UNKNOWN_RESULT = (
+    "Unknown: the tool was running when the conversation moved to another machine. Do not repeat it unasked."
+)
+
+
+def take_over(core: Core) -> None:
+    """Put `core`, restored from a snapshot, into a state that a fresh shell can carry."""
+    state = core.state
+    for reply in list(state.cutting):
+        speaking.confirm_cut(core, reply, reply.heard_text)
+    state.summarising = 0
+    _take_over_reply(core)
+    _take_over_turn(core)
+
+
+def _take_over_turn(core: Core) -> None:
+    """The open turn keeps its words; a new recogniser hears the rest.
+
+    The detector of the new process hears voice anew.
+    """
+    state, turn = core.state, core.state.turn
+    state.voice = False
+    if turn is None:
+        return
+    text, prefix, over = turn.text, turn.prefix, turn.over
+    fresh = listening.open_turn(core, state.now, by_hand=turn.by_hand)
+    fresh.prefix = f"{prefix} {text}".strip()
+    fresh.merged, fresh.alarm, fresh.images = turn.merged, turn.alarm, turn.images
+    fresh.over = over
+    if state.phase is Phase.USER_SPEAKING and not fresh.by_hand:
+        core.go(Trigger.SPEECH_STOPPED)
+    listening.floor_is_free(core)
+
+
+def _take_over_reply(core: Core) -> None:
+    state, reply = core.state, core.state.reply
+    if reply is None:
+        return
+    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
+    if not reply.released:
+        state.reply = None  # begun anew at the endpoint
+        return
+    if reply.calls:
+        _take_over_tools(core, reply)
+        return
+    state.reply = None
+    rest = reply.text[len(reply.heard_text) :]
+    if reply.in_history:
+        core.history.add_agent(reply.number, reply.heard_text, cut=True, rounds=reply.rounds)
+    if reply.generated or reply.scripted:
+        going_on = Reply(0, reply.turn, generated=False, interruptible=reply.interruptible)
+        going_on.in_history, going_on.apology = reply.in_history, reply.apology
+        speaking.begin(core, going_on, rest)
+    else:
+        instructions = reply.instructions if reply.instructions is not None else core.history.system
+        started = bool(reply.heard_text.strip())
+        going_on = Reply(0, reply.turn, instructions=instructions + CARRY_ON if started else reply.instructions)
+        going_on.in_history = reply.in_history
+        speaking.begin(core, going_on)
+    if state.phase is Phase.AGENT_SPEAKING:
+        going_on.heard = True
+    if state.phase is Phase.OVERLAP:
+        going_on.heard = reply.heard
+        core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
+
+
+def _take_over_tools(core: Core, reply: Reply) -> None:
+    """A reply that waits for tools: the far side's go on by themselves, ours run again if they may."""
+    if reply.held:
+        reply.held = False
+        core.do(ResumePlayout(reply.number))
+    if core.state.phase is Phase.OVERLAP:
+        core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
+    reply.generated = True
+    for call in reply.calls:
+        if call.output is None and not call.far_side:
+            call.deadline = None
+            if not call.cancellable:
+                call.output = UNKNOWN_RESULT
+    tools.start_waiting(core, reply)
+    tools.continue_when_answered(core, reply)

@@ -1,0 +1,165 @@
+"""The user's voice while a reply is made or heard: hold first, then decide with words and length.
+
+A hold is silence already, so deciding may take a moment: an interruption loses nothing by it, and a cough costs a
+short gap.
+While nothing of the reply was heard, the hold only keeps it from starting.
+"""
+
+from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
+
+from duologue.core import listening, speaking
+from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
+from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn
+
+ALARMS_KEPT = 16
+# So shortly before its end the agent is taken to have said its piece: any word is an answer, not a listener's noise.
+NEARLY_DONE_S = 0.6
+QUESTION_NEARLY_DONE_S = 1.5
+
+
+def begin(core: Core, since: float) -> None:
+    """Voice over the reply. A turn that is parked from before goes on."""
+    state, policy = core.state, core.policy.barge_in
+    turn = state.turn
+    if turn is None:
+        turn = listening.open_turn(core, since)
+        turn.alarm = True
+    core.disarm(Timer.FINAL)
+    if not _may_interrupt(core):
+        return
+    core.arm(Timer.VOICE, max(state.now, since + policy.voice_s))
+    if is_wary(policy, state.alarms, state.now):
+        core.arm(Timer.HOLD, max(state.now, since + policy.wary_voice_s))
+    else:
+        hold(core)
+
+
+def _may_interrupt(core: Core) -> bool:
+    reply = core.state.reply
+    return core.policy.barge_in.enabled and reply is not None and reply.interruptible
+
+
+def hold(core: Core) -> None:
+    """Silence now; the decision follows."""
+    reply = core.state.reply
+    if reply and not reply.held:
+        reply.held = True
+        core.do(HoldPlayout(reply.number))
+
+
+def voice_again(core: Core, since: float) -> None:
+    """The voice came back before the verdict: both bursts are one."""
+    core.disarm(Timer.VERDICT)
+    turn = core.state.turn
+    if turn and _may_interrupt(core):
+        left_s = max(0.0, core.policy.barge_in.voice_s - turn.voiced_s)
+        core.arm(Timer.VOICE, max(core.state.now, since + left_s))
+
+
+def voice_over(core: Core) -> None:
+    """The voice stopped: the recogniser has a moment to say what it was."""
+    core.disarm(Timer.HOLD, Timer.VOICE)
+    turn = core.state.turn
+    if turn and _may_interrupt(core):
+        core.arm(Timer.VERDICT, core.state.now + verdict_wait_s(core.policy.barge_in, turn.voiced_s))
+
+
+def _judge(core: Core) -> Verdict:
+    """By the words of the turn so far; near the end of the reply any word is an answer."""
+    turn, reply = core.state.turn, core.state.reply
+    if turn is None:
+        return Verdict.NOTHING
+    verdict = judge_words(turn.words, core.policy.barge_in)
+    if verdict is Verdict.BACKCHANNEL and reply and _nearly_done(reply):
+        return Verdict.INTERRUPTION
+    return verdict
+
+
+def _nearly_done(reply: Reply) -> bool:
+    if not reply.generated or not reply.heard or reply.rest_s is None:
+        return False
+    asked = reply.text.rstrip().endswith(("?", "？"))
+    return reply.rest_s <= (QUESTION_NEARLY_DONE_S if asked else NEARLY_DONE_S)
+
+
+def words_changed(core: Core) -> None:
+    """New words of the turn in the overlap: decide if they suffice, or if they are final."""
+    turn = core.state.turn
+    if turn is None or not _may_interrupt(core):
+        return
+    verdict = _judge(core)
+    if verdict is Verdict.INTERRUPTION:
+        interrupt(core)
+    elif not core.state.voice and turn.final_mark == turn.mark:
+        false_alarm(core, _what_it_was(turn))
+
+
+def late_words(core: Core) -> None:
+    """Words of a parked turn, after the agent went on: an interruption all the same, or settled."""
+    turn = core.state.turn
+    if turn is None:
+        return
+    if _judge(core) is Verdict.INTERRUPTION and _may_interrupt(core):
+        interrupt(core)
+    elif turn.final_mark == turn.mark:
+        listening.dismiss_parked(core, _what_it_was(turn))
+
+
+def _what_it_was(turn: Turn) -> str:
+    return "backchannel" if turn.words else "noise"
+
+
+def interrupt(core: Core) -> None:
+    """The user has the floor: the reply is cut, the turn goes on as any other."""
+    state, turn, reply = core.state, core.state.turn, core.state.reply
+    core.go(Trigger.JUDGED_INTERRUPTION if state.voice else Trigger.JUDGED_INTERRUPTION_LATE)
+    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
+    if turn:
+        turn.alarm = False
+    speaking.cancel(core, "interrupted" if reply and reply.heard else "continued")
+    listening.floor_is_free(core)
+
+
+def false_alarm(core: Core, reason: str) -> None:
+    """A backchannel or noise: the agent goes on from the word where it was held.
+
+    Without a final, the turn is parked.
+    """
+    state, turn, reply = core.state, core.state.turn, core.state.reply
+    heard = reply is not None and reply.heard
+    core.go(Trigger.JUDGED_FALSE_ALARM if heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
+    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
+    if reply and reply.held:
+        reply.held = False
+        core.do(ResumePlayout(reply.number))
+    if turn is None:
+        return
+    if not turn.words:
+        state.alarms = [*state.alarms, state.now][-ALARMS_KEPT:]
+    if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
+        core.arm(Timer.FINAL, state.now + core.policy.endpointing.final_s_max)
+        return
+    state.turn = None
+    core.disarm(Timer.TURN, Timer.FINAL)
+    core.do(CloseRecognition(turn.number))
+    core.do(TurnDismissed(turn.number, reason, turn.words))
+
+
+def voice_long_enough(core: Core) -> None:
+    """So much voice is an interruption, words or not; words that are a backchannel so far buy as much time again,
+    once."""
+    turn, policy = core.state.turn, core.policy.barge_in
+    if turn is None or core.state.phase is not Phase.OVERLAP:
+        return
+    doubled_at = turn.voice_since + 2 * policy.voice_s
+    if _judge(core) is Verdict.BACKCHANNEL and core.state.now < doubled_at:
+        core.arm(Timer.VOICE, doubled_at)
+    else:
+        interrupt(core)
+
+
+def verdict_overdue(core: Core) -> None:
+    """The recogniser takes its time: the agent goes on, and a late word can still stop it."""
+    turn = core.state.turn
+    if turn is not None and core.state.phase is Phase.OVERLAP:
+        false_alarm(core, _what_it_was(turn))

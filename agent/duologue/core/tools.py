@@ -1,0 +1,125 @@
+"""Tools of the live reply: run together, waited for with a deadline, their results remembered once.
+
+A tool runs only when its reply is released: a speculative reply must not have effects. When the reply is cancelled,
+tools
+that allow it are stopped; the others finish, and what they did is remembered.
+"""
+
+from duologue.core.actions import CancelTool, ContinueReply, RunTool, SpeakFiller
+from duologue.core.events import ToolRequested, ToolReturned
+from duologue.core.history import ToolRound
+from duologue.core.messages import ToolCall
+from duologue.core.state import Call, Core, Phase, Reply, Timer
+
+CALLS_MAX = 16  # of one round; more is a model run wild, and each further one is answered with a refusal
+OUTPUT_CHARS_MAX = 20_000  # a tool's result is cut there: it goes into a prompt
+
+
+def requested(core: Core, event: ToolRequested) -> None:
+    """The model wants a tool."""
+    reply = core.state.reply
+    if reply is None or reply.number != event.reply:
+        return
+    timeout_s = core.policy.reply.tool_s_max if event.timeout_s is None else event.timeout_s
+    call = Call(event.call_id, event.name, event.arguments, timeout_s, event.far_side, event.cancellable)
+    if len(reply.calls) >= CALLS_MAX:
+        call.output = f"Refused: more than {CALLS_MAX} calls at once."
+    reply.calls.append(call)
+    if reply.released and call.output is None:
+        _start(core, reply, call)
+
+
+def start_waiting(core: Core, reply: Reply) -> None:
+    """`reply` was released: run what it asked for before."""
+    for call in reply.calls:
+        if call.deadline is None and call.output is None:
+            _start(core, reply, call)
+
+
+def _start(core: Core, reply: Reply, call: Call) -> None:
+    now = core.state.now
+    call.deadline = now + call.timeout_s
+    if not reply.filler_said and Timer.FILLER not in core.state.timers and core.policy.reply.fillers:
+        core.arm(Timer.FILLER, now + core.policy.reply.filler_after_s)
+    core.do(RunTool(reply.number, call.call_id, call.name, call.arguments, call.far_side))
+
+
+def returned(core: Core, event: ToolReturned) -> None:
+    """A result. One that nobody waits for any more is dropped, unless the tool could not be stopped."""
+    output = event.output[:OUTPUT_CHARS_MAX]
+    reply = core.state.reply
+    for call in reply.calls if reply else ():
+        if call.call_id == event.call_id and call.output is None:
+            call.output = output
+            if reply:
+                continue_when_answered(core, reply)
+            return
+    for call in core.state.orphans:
+        if call.call_id == event.call_id:
+            core.state.orphans.remove(call)
+            call.output = output
+            core.history.add_agent(0, "", cut=True, rounds=[_round(0, [call])])
+            return
+
+
+def _round(at_char: int, calls: list[Call]) -> ToolRound:
+    return ToolRound(
+        at_char,
+        tuple(ToolCall(call.call_id, call.name, call.arguments) for call in calls),
+        tuple((call.call_id, call.output or "") for call in calls),
+    )
+
+
+def continue_when_answered(core: Core, reply: Reply) -> None:
+    """When the model is done and every tool has answered, the model goes on with the results."""
+    if not reply.generated or not reply.calls or any(call.output is None for call in reply.calls):
+        return
+    reply.rounds.append(_round(len(reply.text), reply.calls))
+    reply.calls = []
+    reply.generated = False
+    core.disarm(Timer.FILLER)
+    core.do(ContinueReply(reply.number, tools=len(reply.rounds) < core.policy.reply.tool_rounds_max))
+
+
+def deadline(core: Core) -> float | None:
+    """When the next tool is overdue."""
+    reply = core.state.reply
+    waiting = [call.deadline for call in reply.calls if call.deadline and call.output is None] if reply else []
+    return min(waiting, default=None)
+
+
+def overdue(core: Core) -> None:
+    """Tools whose time is up count as failed; the reply goes on without them."""
+    reply = core.state.reply
+    if reply is None:
+        return
+    for call in reply.calls:
+        if call.output is None and call.deadline is not None and call.deadline <= core.state.now:
+            call.output = f"Failed: no answer within {call.timeout_s:g} seconds."
+            core.do(CancelTool(call.call_id, "timeout"))
+    continue_when_answered(core, reply)
+
+
+def abandon(core: Core, reply: Reply, reason: str) -> None:
+    """The reply is cancelled: stop its tools, or let those finish that can't be stopped."""
+    for call in reply.calls:
+        if call.deadline is None or call.output is not None:
+            continue
+        if call.cancellable:
+            core.do(CancelTool(call.call_id, reason))
+        else:
+            core.state.orphans = [*core.state.orphans, call][-CALLS_MAX:]
+    reply.calls = []
+
+
+def filler_due(core: Core) -> None:
+    """A tool takes long: say so, once a reply, if the floor is the agent's."""
+    state = core.state
+    reply = state.reply
+    if reply is None or state.phase not in (Phase.THINKING, Phase.AGENT_SPEAKING):
+        return
+    if any(call.output is None for call in reply.calls):
+        fillers = core.policy.reply.fillers
+        reply.filler_said = True
+        core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))
+        state.fillers_said += 1
