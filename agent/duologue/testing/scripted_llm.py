@@ -16,7 +16,7 @@ from duologue.errors import StageError
 from duologue.ports import LlmFinished, LlmItem, LlmRequest, TextDelta, ToolCallRequest, Usage
 
 REQUESTS_KEPT: Final = 10_000  # the oldest are forgotten beyond that: a simulation of hours stays flat in memory
-_CJK: Final = "\\u3040-\\u30ff\\u3400-\\u9fff\\uf900-\\ufaff"  # as in core.words
+_CJK: Final = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # as in core.words
 _TOKEN: Final = re.compile(rf"\s*[{_CJK}]|\s*[^\s{_CJK}]+|\s+")
 
 
@@ -29,9 +29,9 @@ def split_tokens(text: str) -> list[str]:
 class ScriptedReply:
     """One answer. `tokens`, if given, is streamed instead of `text`. `first_token_s`, then `token_s` a token: seconds.
 
-    `tool_calls` come whole after the text. `fail_after`: break off after so many tokens, 0 for before the first, with `error`
-    or else a retryable `StageError`; an `error` alone is raised after the last token. `usage`: None to count the tokens.
-    `reason`: empty for the one that fits.
+    `tool_calls` come whole after the text. `fail_after`: break off after so many tokens, 0 for before the first, with
+    `error` or else a retryable `StageError`; an `error` alone is raised after the last token. `usage`: None to count
+    the tokens. `reason`: empty for the one that fits.
     """
 
     text: str = ""
@@ -58,8 +58,8 @@ class ScriptedLlm:
     """Answers request after request from `replies`, or asks a function for the reply to each request.
 
     With `cycle` the script begins again at its end; otherwise one request too many raises `StageError`.
-    `requests`: what was asked, oldest first. `opened`, `finished`, `broken`, `closed_early`: how many streams were begun,
-    came to their end, failed, and were closed or cancelled before it. `open_streams`: begun and not yet over.
+    `requests`: what was asked, oldest first. `opened`, `finished`, `broken`, `closed_early`: how many streams were
+    begun, came to their end, failed, and were closed or cancelled before it. `open_streams`: begun and not yet over.
     """
 
     def __init__(
