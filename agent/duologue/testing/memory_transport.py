@@ -17,6 +17,7 @@ import numpy as np
 from duologue.audio import FRAME_BYTES, FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, Frame, Samples
 from duologue.core.events import Event, PlayoutReported
 from duologue.errors import TransportError
+from duologue.loudspeaker import Loudspeaker
 from duologue.ports.transport import TransportSink
 
 SPEECH_S_MAX: Final = 3600.0  # scripted speech that waits to be spoken; beyond it `speak` raises
@@ -73,10 +74,7 @@ class MemoryTransport:
         self._saying = bytearray()
         self._said: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._delivery = deque[tuple[float, bytes]]()  # frames on their late way in
-        self._queue = deque[tuple[int, bytes]]()  # (first sample, pcm) of what the agent sent and may not be heard yet
-        self._heard: list[tuple[int, bytes]] = []
-        self._play_end = 0
-        self._heard_samples = 0
+        self._ear = Loudspeaker(record=record)
 
     # --- the port -------------------------------------------------------------------------------------------------
 
@@ -106,31 +104,16 @@ class MemoryTransport:
 
     def send(self, frame: Frame) -> None:
         """Hear `frame` as soon as the one before is over. After the end of the call nothing is heard."""
-        if self._closed:
-            return
-        now = self._now_sample()
-        self._settle(now)
-        start = max(now, self._play_end)
-        self._queue.append((start, frame.pcm))
-        self._play_end = start + len(frame.pcm) // 2
+        if not self._closed:
+            self._ear.send(frame.pcm, self._now_sample())
 
     def flush(self) -> int:
         """Take back what was not heard yet; how many samples."""
-        now = self._now_sample()
-        self._settle(now)
-        dropped = 0
-        while self._queue:
-            start, pcm = self._queue.pop()
-            heard = max(0, now - start)
-            dropped += len(pcm) // 2 - heard
-            if heard:
-                self._hear(start, pcm[: heard * 2])
-        self._play_end = min(self._play_end, now)
-        return dropped
+        return self._ear.flush(self._now_sample())
 
     def unplayed(self) -> int:
         """Samples sent and not yet heard."""
-        return max(0, self._play_end - self._now_sample())
+        return self._ear.unplayed(self._now_sample())
 
     async def aclose(self) -> None:
         """Hang up; nothing more is heard."""
@@ -185,14 +168,12 @@ class MemoryTransport:
     @property
     def played_samples(self) -> int:
         """Samples of the agent heard so far, without those flushed."""
-        self._settle(now := self._now_sample())
-        return self._heard_samples + (max(0, now - self._queue[0][0]) if self._queue else 0)
+        return self._ear.played(self._now_sample())
 
     @property
     def heard(self) -> tuple[HeardAudio, ...]:
-        """What was heard of the agent until now, piece by piece. Empty with `record=False`."""
-        self._settle(self._now_sample())
-        return tuple(HeardAudio(start / SAMPLE_RATE_HZ, pcm) for start, pcm in self._heard)
+        """What was heard of the agent until now, piece by piece. With `record=False` only the last of it."""
+        return tuple(HeardAudio(start / SAMPLE_RATE_HZ, pcm) for start, pcm in self._ear.pieces(self._now_sample()))
 
     def recording(self) -> tuple[Samples, Samples]:
         """(caller, agent): int16 of the same length, sample-aligned on session time, until now.
@@ -201,15 +182,10 @@ class MemoryTransport:
         """
         if not self._record:
             raise TransportError("nothing was recorded", hint="Make the transport with record=True")
-        now = self._now_sample()
-        self._settle(now)
-        pieces = [*self._heard, *((start, pcm[: (now - start) * 2]) for start, pcm in self._queue if start < now)]
         spoken = np.frombuffer(bytes(self._spoken), dtype="<i2").astype(np.int16)
-        length = max([len(spoken), *(start + len(pcm) // 2 for start, pcm in pieces)])
-        agent = np.zeros(length, dtype=np.int16)
-        for start, pcm in pieces:
-            agent[start : start + len(pcm) // 2] = np.frombuffer(pcm, dtype="<i2")
-        return np.pad(spoken, (0, length - len(spoken))), agent
+        agent = self._ear.channel(self._now_sample())
+        length = max(len(spoken), len(agent))
+        return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
 
     # --- the caller's mouth ---------------------------------------------------------------------------------------
 
@@ -278,17 +254,5 @@ class MemoryTransport:
             if not done.done():
                 done.set_exception(TransportError("the call ended before everything was said"))
 
-    # --- the caller's ear -----------------------------------------------------------------------------------------
-
     def _now_sample(self) -> int:
         return int(self.now * SAMPLE_RATE_HZ + 1e-3)  # the addend: 0.06 s is 960 samples, whatever binary says
-
-    def _settle(self, now: int) -> None:
-        """Move what has been heard wholly by sample `now` out of the queue."""
-        while self._queue and self._queue[0][0] + len(self._queue[0][1]) // 2 <= now:
-            self._hear(*self._queue.popleft())
-
-    def _hear(self, start: int, pcm: bytes) -> None:
-        self._heard_samples += len(pcm) // 2
-        if self._record:
-            self._heard.append((start, pcm))

