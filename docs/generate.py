@@ -5,64 +5,136 @@ Between `<!-- generated: NAME -->` and `<!-- /generated -->` stands what `PARTS[
 """
 
 import argparse
+import dataclasses
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 MARKED: Final = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
 
-
-def _word(thing: object) -> str:
-    """A trigger's or a phase's name as the page writes it: a class by its name, an enum member by its value."""
-    if isinstance(thing, type):
-        return thing.__name__
-    return str(thing.value if isinstance(thing, Enum) else thing)
+Transitions = Mapping[tuple[Enum, Enum], Enum]
 
 
-def state_diagram(transitions: Mapping[tuple[object, object], object]) -> str:
+def state_diagram(transitions: Transitions) -> str:
     """`transitions`, (phase, trigger) → phase, as a Mermaid state diagram. Triggers of one arrow share its label.
 
-    A trigger that leads back to the phase where it came is in the table below the diagram, not in it.
+    A trigger that stays in its phase is in the table only; one that leads from every phase to the same one is a
+    sentence below the picture, which it would hide behind arrows.
     """
+    everywhere = dict(_from_everywhere(transitions))
     arrows: dict[tuple[str, str], list[str]] = {}
     for (phase, trigger), target in transitions.items():
-        if phase != target:
-            arrows.setdefault((_word(phase), _word(target)), []).append(_word(trigger))
-    start = _word(next(iter(transitions))[0])
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start}"]
-    for (phase, target), triggers in arrows.items():
-        label = "<br/>".join(dict.fromkeys(triggers))
-        lines.append(f"    {phase} --> {target}: {label}")
-    return "\n".join([*lines, "```", ""])
-
-
-def transition_table(transitions: Mapping[tuple[object, object], object]) -> str:
-    """`transitions` as one row a trigger and one column a phase; an empty cell is an illegal step, which raises."""
-    phases = list(dict.fromkeys([_word(phase) for phase, _ in transitions] + [_word(t) for t in transitions.values()]))
-    triggers = list(dict.fromkeys(_word(trigger) for _, trigger in transitions))
-    cells = {(_word(phase), _word(trigger)): _word(target) for (phase, trigger), target in transitions.items()}
-    lines = [f"| in ↓ comes → | {' | '.join(phases)} |", "|---" * (len(phases) + 1) + "|"]
-    for trigger in triggers:
-        row = [_cell(phase, cells.get((phase, trigger), "")) for phase in phases]
-        lines.append(f"| `{trigger}` | {' | '.join(row)} |")
+        if phase != target and trigger not in everywhere:
+            arrows.setdefault((phase.value, target.value), []).append(trigger.value)
+    first = next(iter(transitions))[0]
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {first.value}"]
+    lines += [f"    {phase} --> {target}: {'<br/>'.join(why)}" for (phase, target), why in arrows.items()]
+    lines += [f"    {target.value} --> [*]" for target in _ends(transitions)]
+    lines += ["```", ""]
+    lines += [f"From every phase: *{trigger.value}* → **{target.value}**." for trigger, target in everywhere.items()]
     return "\n".join([*lines, ""])
 
 
-def _cell(phase: str, target: str) -> str:
-    return "stays" if target == phase else target
+def _ends(transitions: Transitions) -> list[Enum]:
+    """Phases that nothing leads out of."""
+    left = {phase for phase, _ in transitions}
+    return [target for target in dict.fromkeys(transitions.values()) if target not in left]
+
+
+def _from_everywhere(transitions: Transitions) -> Iterator[tuple[Enum, Enum]]:
+    """Triggers, with their target, that lead from every phase to one and the same other phase."""
+    phases = {phase for phase, _ in transitions}
+    for trigger in dict.fromkeys(trigger for _, trigger in transitions):
+        targets = {target for (_, why), target in transitions.items() if why == trigger}
+        sources = {phase for phase, why in transitions if why == trigger}
+        if len(targets) == 1 and sources >= phases - targets and not targets & sources:
+            yield trigger, targets.pop()
+
+
+def transition_table(transitions: Transitions) -> str:
+    """`transitions` as one row a trigger and one column a phase; an empty cell is an illegal step, which raises."""
+    phases = list(dict.fromkeys(phase for phase, _ in transitions))
+    lines = [f"| what happens \\ phase | {' | '.join(phase.value for phase in phases)} |"]
+    lines.append("|---" * (len(phases) + 1) + "|")
+    for trigger in dict.fromkeys(trigger for _, trigger in transitions):
+        targets = [(phase, transitions.get((phase, trigger))) for phase in phases]
+        row = ["" if target is None else "=" if target == phase else target.value for phase, target in targets]
+        lines.append(f"| {trigger.value} | {' | '.join(row)} |")
+    return "\n".join([*lines, ""])
 
 
 def _states() -> str:
-    from duologue.core.turns import TRANSITIONS
+    from duologue.core.state import TRANSITIONS
 
-    return state_diagram(TRANSITIONS) + "\n" + transition_table(TRANSITIONS)
+    return state_diagram(TRANSITIONS)
 
 
-PARTS: Final[dict[str, Callable[[], str]]] = {"states": _states}
+def _transitions() -> str:
+    from duologue.core.state import TRANSITIONS
+
+    return transition_table(TRANSITIONS)
+
+
+def _toml(value: Any) -> str:
+    """A plain value as TOML; None, which TOML lacks, is written as the settings read it."""
+    if value is None:
+        return '"off"'
+    if isinstance(value, list | tuple):
+        shown = [_toml(item) for item in value]
+        return f"[{', '.join(shown)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _settings() -> str:
+    """Every setting with its default, as a `duologue.toml` that changes nothing."""
+    from duologue.settings import Settings
+
+    top: list[str] = []
+    tables: list[str] = []
+    defaults = Settings()
+    for name in Settings.model_fields:
+        value = getattr(defaults, name)
+        plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else None
+        plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else plain
+        if plain is None:
+            top.append(f"{name} = {_toml(value)}")
+        else:
+            tables += ["", f"[{name}]", *(f"{key} = {_toml(inner)}" for key, inner in plain.items())]
+    return "\n".join(["```toml", "# duologue.toml", *top, *tables, "```", ""])
+
+
+def _options() -> str:
+    """What may stand beside `use` for each adapter: its constructor's own words."""
+    import importlib.metadata
+    import inspect
+
+    lines: list[str] = []
+    for stage in ("vad", "asr", "llm", "tts", "transports"):
+        entries = sorted(importlib.metadata.entry_points(group=f"duologue.{stage}"), key=lambda entry: entry.name)
+        for entry in entries:
+            if not entry.value.startswith("duologue_pipelines."):
+                continue
+            parameters = list(inspect.signature(entry.load()).parameters.values())
+            shown = [f"`{p.name} = {_toml(_plain(p.default))}`" for p in parameters if p.default is not p.empty]
+            lines.append(f"| {stage} | `{entry.name}` | {', '.join(shown)} |")
+    return "\n".join(["| stage | `use` | options and their defaults |", "|---|---|---|", *lines, ""])
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value
+
+
+PARTS: Final[dict[str, Callable[[], str]]] = {
+    "states": _states,
+    "transitions": _transitions,
+    "settings": _settings,
+    "options": _options,
+}
 
 
 def filled(text: str) -> str:
@@ -92,7 +164,7 @@ def main(check: bool) -> int:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, end with 1 if a page is out of date")
     arguments = parser.parse_args()
     stale_count = main(arguments.check)

@@ -1,0 +1,138 @@
+"""Every code block of the README and of docs/ does what it says; every link leads somewhere."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import typer
+
+from documentation import blocks
+from documentation.blocks import Block
+from duologue.settings import load_settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+PAGES = blocks.pages(REPOSITORY)
+BLOCKS = [block for page in PAGES for block in blocks.blocks(page)]
+# Programs that a page may name without our knowing their options.
+PROGRAMS_ELSEWHERE = {"git", "cd", "python", "python3", "pip", "export", "ollama", "source", "apt-get", "code"}
+
+
+def _of(language: str) -> list[Any]:
+    return [pytest.param(block, id=block.place) for block in BLOCKS if block.language == language]
+
+
+def _pages_with_python() -> list[Any]:
+    return [
+        pytest.param(page, id=page.name)
+        for page in PAGES
+        if any(block.language == "python" for block in blocks.blocks(page))
+    ]
+
+
+def test_every_block_names_a_language_that_is_checked() -> None:
+    assert [block.place for block in BLOCKS if block.language not in blocks.LANGUAGES] == []
+
+
+@pytest.mark.parametrize("page", _pages_with_python())
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    # `python -m`, as a reader would run it: a module of its own, so that dataclasses and plugins find their names.
+    namespace: dict[str, Any] = {"__name__": f"page_{page.stem.lower()}", "REPOSITORY": REPOSITORY}
+    module = type(sys)(namespace["__name__"])
+    module.__dict__.update(namespace)
+    monkeypatch.setitem(sys.modules, namespace["__name__"], module)
+    blocks.run_python(blocks.setup(page), f"{page.name} (setup)", 1, module.__dict__, blocks.run_in_real_time)
+    for block in blocks.blocks(page):
+        if block.language == "python":
+            blocks.run_python(block.code, str(page), block.line, module.__dict__, blocks.run_in_real_time)
+
+
+def _subcommand(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that `duologue …` reaches, and the words that are left for it."""
+    from duologue import cli
+
+    command: click.Command = typer.main.get_command(cli.app)
+    rest = words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        assert rest[0] in command.commands, f"no such command: duologue {rest[0]}"
+        command, rest = command.commands[rest[0]], rest[1:]
+    return command, rest
+
+
+def _check_duologue(words: list[str]) -> None:
+    command, rest = _subcommand(words)
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    used = {word.partition("=")[0] for word in rest if word.startswith("-") and len(word) > 1}
+    assert used <= options | {"--help"}, f"duologue {command.name} has no {used - options}"
+
+
+def _check_make(words: list[str]) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    asked = {word for word in words[1:] if "=" not in word and not word.startswith("-")}
+    assert asked <= targets, f"the Makefile has no {asked - targets}"
+
+
+@pytest.mark.parametrize("block", _of("bash"))
+def test_the_commands_of_a_page_exist(block: Block) -> None:
+    for words in blocks.commands(block.code):
+        if words[0] == "duologue":
+            _check_duologue(words)
+        elif words[0] == "make":
+            _check_make(words)
+        else:
+            program = Path(words[0]).name
+            assert program in PROGRAMS_ELSEWHERE or (REPOSITORY / words[0]).exists(), f"{block.place}: {words[0]}"
+
+
+@pytest.mark.parametrize("block", _of("bash"))
+def test_the_environment_that_a_page_sets_is_understood(block: Block, tmp_path: Path) -> None:
+    ours = dict(word.split("=", 1) for word in blocks.assignments(block.code) if word.startswith("DUOLOGUE_"))
+    load_settings(environ=ours, folder=tmp_path)
+
+
+@pytest.mark.parametrize("block", _of("toml"))
+def test_the_settings_of_a_page_are_valid(block: Block, tmp_path: Path) -> None:
+    parsed = tomllib.loads(block.code)
+    assert parsed or block.code.strip().startswith("#")
+    if block.code.startswith("# duologue.toml"):
+        file = tmp_path / "duologue.toml"
+        file.write_text(block.code, encoding="utf-8")
+        load_settings(file, environ={}, folder=tmp_path)
+
+
+@pytest.mark.parametrize("block", _of("json"))
+def test_the_json_of_a_page_is_json(block: Block) -> None:
+    json.loads(block.code)
+
+
+def test_the_generated_parts_are_what_the_code_says_now() -> None:
+    command = [sys.executable, str(REPOSITORY / "docs" / "generate.py"), "--check"]
+    check = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of `page` as GitHub links them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(REPOSITORY))) for page in PAGES])
+def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
+    text = blocks.FENCE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{page.name} links to {target}, which is not there"
+        if anchor:
+            assert anchor in _anchors(file), f"{page.name} links to {target}: no such heading"
