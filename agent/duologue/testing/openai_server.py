@@ -51,6 +51,8 @@ FAULTS: Final = {
     "error_event": "reports an error inside the stream after after_tokens",
     "half": "closes the connection after after_tokens",
     "stall": "sends nothing more after after_tokens, and keeps the connection open",
+    "half_after_finish": "closes the connection after the finish, without usage or [DONE]",
+    "stall_after_finish": "sends nothing more after the finish, and keeps the connection open",
     "no_finish": "ends the body properly after after_tokens, without a finish",
 }
 
@@ -112,7 +114,8 @@ class OpenAiServer:
     """The endpoint. `async with OpenAiServer(...) as server:` and give `server.base_url` to a client.
 
     `replies`: one a request, from the beginning again at the end, or a function of the request. `faults`: the first one
-    that still has a request to hit is taken. `api_key`: required of clients, empty for none. `refused_fields`: answered
+    that still has a request to hit is taken. `models`: None for an
+    endpoint without such a list. `api_key`: required of clients, empty for none. `refused_fields`: answered
     with 400, as by servers that don't know them.
 
     `requests`: chat requests, oldest first. `connections`: how many were opened. `streams_open`: answers under way.
@@ -124,13 +127,13 @@ class OpenAiServer:
         replies: Replies,
         *,
         faults: Iterable[Fault] = (),
-        models: Sequence[str] = ("scripted",),
+        models: Sequence[str] | None = ("scripted",),
         api_key: str = "",
         refused_fields: Sequence[str] = (),
     ) -> None:
         self._replies = replies
         self._faults = [(fault, fault.requests) for fault in faults]
-        self._models = tuple(models)
+        self._models = models
         self._api_key = api_key
         self._refused_fields = tuple(refused_fields)
         self._server: asyncio.Server | None = None
@@ -202,7 +205,7 @@ class OpenAiServer:
     async def _respond(self, request: HttpRequest, connection: HttpConnection) -> None:
         if self._api_key and request.headers.get("authorization") != f"Bearer {self._api_key}":
             _send_error(connection, *STATUS_FAULTS["401"])
-        elif (request.method, request.path) == ("GET", f"{_PREFIX}/models"):
+        elif (request.method, request.path) == ("GET", f"{_PREFIX}/models") and self._models is not None:
             entries = [{"id": model, "object": "model", "created": 0, "owned_by": "duologue"} for model in self._models]
             connection.send(HTTPStatus.OK, {"object": "list", "data": entries})
         elif (request.method, request.path) == ("POST", f"{_PREFIX}/chat/completions"):
@@ -311,6 +314,11 @@ class OpenAiServer:
             for part in _call_parts(index, call):
                 connection.send_event(_chunk(chat.model, {"tool_calls": [part]}))
         connection.send_event(_chunk(chat.model, {}, finish_reason=_reason(reply)))
+        if fault and fault.kind == "half_after_finish":
+            connection.hang_up()
+            return False
+        if fault and fault.kind == "stall_after_finish":
+            await self._for_ever()
         return True
 
     async def _misbehave_inside(self, fault: Fault, connection: HttpConnection) -> bool:

@@ -66,7 +66,6 @@ class OpenAiLlm:
     thinks_first: bool = False
     _client: "AsyncOpenAI | None" = field(default=None, init=False, repr=False)
     _loop: asyncio.AbstractEventLoop | None = field(default=None, init=False, repr=False)
-    _closed: bool = field(default=False, init=False, repr=False)
     _dialects: dict[str, Dialect] = field(default_factory=dict, init=False, repr=False)
     _rest_until: dict[str, float] = field(default_factory=dict, init=False, repr=False)
     _random: Random = field(default_factory=Random, init=False, repr=False)
@@ -148,8 +147,7 @@ class OpenAiLlm:
             raise openai_errors.garbage_failure(endpoint, found, retryable=False).error from error
 
     async def aclose(self) -> None:
-        """Close all connections; streams that are open break off."""
-        self._closed = True
+        """Close all connections; streams that are open break off, the next one opens a connection again."""
         client, self._client = self._client, None
         if client and self._loop is asyncio.get_running_loop():
             await client.close()
@@ -248,11 +246,9 @@ class OpenAiLlm:
     async def _ready(self) -> "AsyncOpenAI":
         """The client of this event loop.
 
-        Raises `StageUnavailable` without package or key, and after `aclose`.
+        Raises `StageUnavailable` without package or key.
         """
         loop = asyncio.get_running_loop()
-        if self._closed:
-            raise StageUnavailable("llm", "this adapter was closed", hint="Make a new OpenAiLlm")
         if self._client and self._loop is loop:
             return self._client
         if not self.api_key and self._is_openai:
