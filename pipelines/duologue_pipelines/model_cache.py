@@ -61,7 +61,8 @@ def whisper_models() -> list[str]:
     folder = cache_folder() / "whisper"
     if not folder.is_dir():
         return []
-    return sorted(entry.name for entry in folder.iterdir() if is_whisper_model(entry))
+    # a name that begins with a dot is a download under way
+    return sorted(e.name for e in folder.iterdir() if not e.name.startswith(".") and is_whisper_model(e))
 
 
 def piper_voices() -> list[str]:
@@ -69,4 +70,4 @@ def piper_voices() -> list[str]:
     folder = cache_folder() / "piper"
     if not folder.is_dir():
         return []
-    return sorted(entry.stem for entry in folder.glob("*.onnx") if is_piper_voice(entry))
+    return sorted(e.stem for e in folder.glob("*.onnx") if not e.name.startswith(".") and is_piper_voice(e))

@@ -1,0 +1,360 @@
+"""Models are pulled from a hub on loopback that can be told to misbehave."""
+
+import errno
+import hashlib
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from duologue.errors import ConfigurationError, StageUnavailable
+from duologue_pipelines import model_cache
+from duologue_pipelines.hub import Hub, HubFile, hub_url
+from duologue_pipelines.models import CATALOGUE, ModelStore, find_model
+
+TINY = "Systran/faster-whisper-tiny"
+LESSAC = "en/en_US/lessac/medium"
+
+
+class ScriptedHub:
+    """Repositories as bytes. `breaks`: how many answers end half-way. `ranges`: whether it knows them."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.served_wrong: dict[str, bytes] = {}
+        self.breaks = 0
+        self.ranges = True
+        self.statuses: list[int] = []
+        self.listing: bytes | None = None
+        self.asked: list[tuple[str, str | None]] = []
+        self.url = ""
+
+    def tree(self, repository: str, folder: str) -> list[dict[str, object]]:
+        entries: list[dict[str, object]] = []
+        for path, data in self.files[repository].items():
+            if path.rpartition("/")[0] != folder:
+                continue
+            entry: dict[str, object] = {
+                "type": "file",
+                "path": path,
+                "size": len(data),
+                "oid": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+            }
+            if len(data) > 1000:
+                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
+                entry["oid"] = "0" * 40  # the pointer's, of no use
+            entries.append(entry)
+        return [*entries, {"type": "directory", "path": "more", "oid": "0", "size": 0}]
+
+
+class Answers(NamedTuple):
+    status: int
+    body: bytes
+    promised: int
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.0"
+    hub: ScriptedHub
+
+    def do_GET(self) -> None:
+        start = self.headers.get("Range")
+        self.hub.asked.append((self.path, start))
+        answer = self._answer(start)
+        self.send_response(answer.status)
+        self.send_header("Content-Length", str(answer.promised))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def _answer(self, start: str | None) -> Answers:
+        if self.hub.statuses and (status := self.hub.statuses.pop(0)) != 200:
+            return Answers(status, b"", 0)
+        if self.path.startswith("/api/models/"):
+            return self._tree()
+        repository, path = self.path[1:].split("/resolve/main/")
+        if path not in self.hub.files.get(repository, {}):
+            return Answers(404, b"", 0)
+        data = self.hub.served_wrong.get(path, self.hub.files[repository][path])
+        status = 200
+        if start and self.hub.ranges:
+            data = data[int(start.removeprefix("bytes=").removesuffix("-")) :]
+            status = 206
+        if self.hub.breaks and len(data) > 1000:
+            self.hub.breaks -= 1
+            return Answers(status, data[: len(data) // 2], len(data))
+        return Answers(status, data, len(data))
+
+    def _tree(self) -> Answers:
+        repository, folder = self.path.removeprefix("/api/models/").split("/tree/main")
+        if repository not in self.hub.files:
+            return Answers(404, b"", 0)
+        body = self.hub.listing or json.dumps(self.hub.tree(repository, folder.strip("/"))).encode()
+        return Answers(200, body, len(body))
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[ScriptedHub]:
+    scripted = ScriptedHub()
+    scripted.files[TINY] = {
+        "model.bin": bytes(range(256)) * 4000,
+        "config.json": b"{}",
+        "tokenizer.json": b'{"a": 1}',
+        "vocabulary.txt": b"a\nb\n",
+        "README.md": b"read me",
+    }
+    scripted.files["rhasspy/piper-voices"] = {
+        f"{LESSAC}/en_US-lessac-medium.onnx": b"onnx" * 20_000,
+        f"{LESSAC}/en_US-lessac-medium.onnx.json": b'{"audio": {}}',
+        f"{LESSAC}/MODEL_CARD": b"card",
+    }
+    handler = type("BoundHandler", (Handler,), {"hub": scripted})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    scripted.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield scripted
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DUOLOGUE_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def store(hub: ScriptedHub, cache: Path, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> ModelStore:
+    monkeypatch.setenv("DUOLOGUE_HUB_URL", hub.url + "/")
+    return ModelStore(Hub(wait=waits.append))
+
+
+def leftovers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.name.startswith("."))
+
+
+def test_a_whisper_model_arrives_whole_and_checked(store: ModelStore, hub: ScriptedHub, cache: Path) -> None:
+    seen: dict[str, tuple[int, int]] = {}
+    folder = store.pull("whisper:tiny", lambda name, there, size: seen.update({name: (there, size)}))
+    assert folder == cache / "whisper" / "tiny" == model_cache.whisper_folder("tiny")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json", "model.bin", "tokenizer.json", "vocabulary.txt",
+    ]  # fmt: skip
+    assert (folder / "model.bin").read_bytes() == hub.files[TINY]["model.bin"]
+    assert seen["model.bin"] == (1_024_000, 1_024_000)
+    assert model_cache.whisper_models() == ["tiny"]
+    assert leftovers(cache) == []
+
+
+def test_a_piper_voice_arrives_with_its_description(store: ModelStore, cache: Path) -> None:
+    onnx = store.pull("piper:en_US-lessac-medium")
+    assert onnx == cache / "piper" / "en_US-lessac-medium.onnx" == model_cache.piper_voice("en_US-lessac-medium")
+    assert (cache / "piper" / "en_US-lessac-medium.onnx.json").read_bytes() == b'{"audio": {}}'
+    assert model_cache.piper_voices() == ["en_US-lessac-medium"]
+
+
+def test_a_model_that_is_there_is_not_fetched_again_unless_forced(store: ModelStore, hub: ScriptedHub) -> None:
+    store.pull("whisper:tiny")
+    hub.asked.clear()
+    store.pull("tiny")
+    assert hub.asked == []
+    hub.files[TINY]["config.json"] = b'{"new": true}'
+    folder = store.pull("tiny", force=True)
+    assert (folder / "config.json").read_bytes() == b'{"new": true}'
+    assert leftovers(folder.parent) == []
+
+
+def test_a_broken_line_is_taken_up_where_it_broke(store: ModelStore, hub: ScriptedHub, waits: list[float]) -> None:
+    hub.breaks = 2
+    folder = store.pull("whisper:tiny")
+    assert (folder / "model.bin").read_bytes() == hub.files[TINY]["model.bin"]
+    ranges = [start for path, start in hub.asked if path.endswith("model.bin")]
+    assert ranges == [None, "bytes=512000-", "bytes=768000-"]
+    assert waits == [1.0, 2.0]
+
+
+def test_a_later_run_goes_on_from_what_an_earlier_one_left(store: ModelStore, hub: ScriptedHub) -> None:
+    hub.breaks = 4
+    with pytest.raises(StageUnavailable, match=r"broke.*same command again"):
+        store.pull("whisper:tiny")
+    assert model_cache.whisper_models() == []
+    hub.asked.clear()
+    store.pull("whisper:tiny")
+    [(_, start)] = [(path, start) for path, start in hub.asked if path.endswith("model.bin")]
+    assert start == "bytes=960000-"
+    assert model_cache.whisper_models() == ["tiny"]
+
+
+def test_files_complete_from_an_earlier_run_are_not_fetched_again(store: ModelStore, hub: ScriptedHub) -> None:
+    hub.served_wrong["vocabulary.txt"] = b"x\ny\n"
+    with pytest.raises(StageUnavailable):
+        store.pull("tiny")
+    del hub.served_wrong["vocabulary.txt"]
+    hub.asked.clear()
+    store.pull("tiny")
+    assert [path for path, _ in hub.asked if "/resolve/" in path] == [f"/{TINY}/resolve/main/vocabulary.txt"]
+
+
+def test_a_mirror_without_ranges_begins_at_the_beginning(store: ModelStore, hub: ScriptedHub) -> None:
+    hub.breaks, hub.ranges = 1, False
+    folder = store.pull("tiny")
+    assert (folder / "model.bin").read_bytes() == hub.files[TINY]["model.bin"]
+
+
+@pytest.mark.parametrize("path", ["model.bin", "config.json"], ids=["sha256", "git"])
+def test_a_wrong_checksum_throws_the_file_away(path: str, store: ModelStore, hub: ScriptedHub, cache: Path) -> None:
+    hub.served_wrong[path] = bytes(len(hub.files[TINY][path]))
+    with pytest.raises(StageUnavailable, match=rf"{path}: checksum .* expected .*Pull it again"):
+        store.pull("tiny")
+    assert model_cache.whisper_models() == []
+    assert not list(cache.rglob("*.part"))
+    hub.served_wrong.clear()
+    assert store.pull("tiny").is_dir()
+
+
+def test_a_part_longer_than_the_file_is_begun_again(hub: ScriptedHub, tmp_path: Path) -> None:
+    data = hub.files[TINY]["model.bin"]
+    file = HubFile(TINY, "model.bin", len(data), "sha256:" + hashlib.sha256(data).hexdigest())
+    part = tmp_path / f".model.bin.{file.checksum[-12:]}.part"
+    part.write_bytes(data + b"too much")
+    Hub(hub.url).fetch(file, tmp_path / "model.bin", lambda *_: None)
+    assert (tmp_path / "model.bin").read_bytes() == data
+    part.write_bytes(data)
+    hub.asked.clear()
+    Hub(hub.url).fetch(file, tmp_path / "model.bin", lambda *_: None)
+    assert hub.asked == []
+
+
+def test_a_model_that_the_hub_lacks_is_a_wrong_name(store: ModelStore) -> None:
+    with pytest.raises(StageUnavailable, match=r"404.*duologue models list"):
+        store.pull("whisper:base")
+
+
+def test_a_voice_that_lacks_its_model_is_refused(store: ModelStore, hub: ScriptedHub) -> None:
+    del hub.files["rhasspy/piper-voices"][f"{LESSAC}/en_US-lessac-medium.onnx"]
+    with pytest.raises(StageUnavailable, match=r"lacks en_US-lessac-medium.onnx"):
+        store.pull("piper:en_US-lessac-medium")
+
+
+def test_a_busy_hub_is_asked_again_and_then_given_up(store: ModelStore, hub: ScriptedHub, waits: list[float]) -> None:
+    hub.statuses = [503, 429]
+    assert store.pull("tiny").is_dir()
+    assert waits == [1.0, 2.0]
+    hub.statuses = [429] * 4
+    with pytest.raises(StageUnavailable, match=r"429 .*Wait some minutes"):
+        store.pull("tiny", force=True)
+
+
+@pytest.mark.parametrize("listing", [b"<html>", b'{"error": "no"}', b'[{"type": "file"}]'])
+def test_a_mirror_that_answers_garbage_is_named(listing: bytes, store: ModelStore, hub: ScriptedHub) -> None:
+    hub.listing = listing
+    with pytest.raises(StageUnavailable, match=r"127\.0\.0\.1.*answered something.*Check the mirror"):
+        store.pull("tiny")
+
+
+def test_offline_is_said_in_one_message_with_the_way_out(cache: Path, waits: list[float]) -> None:
+    offline = ModelStore(Hub("http://127.0.0.1:9", wait=waits.append))
+    with pytest.raises(StageUnavailable, match=r"can't reach http://127.0.0.1:9 .*DUOLOGUE_HUB_URL names a mirror"):
+        offline.pull("tiny")
+    assert waits == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(store: ModelStore, cache: Path) -> None:
+    cache.mkdir()
+    (cache / "whisper").write_text("in the way")
+    with pytest.raises(StageUnavailable, match=r"can't write .*DUOLOGUE_MODELS"):
+        store.pull("tiny")
+
+
+def test_a_full_disk_is_said_before_the_download(
+    store: ModelStore, hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(".")._replace(free=100_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    with pytest.raises(StageUnavailable, match=r"no room in .*model.bin needs 1 MB, 100 kB are free.*Make room"):
+        store.pull("tiny")
+    assert not [path for path, _ in hub.asked if path.endswith("model.bin")]
+
+
+def test_a_disk_that_fills_up_on_the_way_is_said_too(
+    store: ModelStore, hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", no_room)
+    with pytest.raises(StageUnavailable, match=r"no room in .*No space left"):
+        store.pull("tiny")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("whisper:tini", "Did you mean 'whisper:tiny'"),
+        ("lesac", "there is no model 'lesac'"),
+        ("vosk:small", "no 'vosk' models.*like whisper:tiny"),
+        ("piper:en-US", "there is no model"),
+        ("whisper:../../etc", "there is no model"),
+    ],
+)
+def test_an_unknown_model_names_the_nearest(spec: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        find_model(spec)
+
+
+def test_any_well_formed_voice_can_be_pulled() -> None:
+    model = find_model("piper:en_US-joe-medium")
+    assert (model.repository, model.folder) == ("rhasspy/piper-voices", "en/en_US/joe/medium")
+
+
+def test_the_catalogue_has_one_entry_a_name_and_lists_the_users_own(store: ModelStore, cache: Path) -> None:
+    assert len({model.spec for model in CATALOGUE}) == len(CATALOGUE)
+    mine = cache / "whisper" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "model.bin").touch()
+    (mine / "config.json").touch()
+    (cache / "piper").mkdir()
+    (cache / "piper" / "my_voice.onnx").touch()
+    assert [model.spec for model in store.models() if model.is_here] == ["whisper:mine"]
+    (cache / "piper" / "my_voice.onnx.json").touch()
+    assert [model.spec for model in store.models() if model.is_here] == ["whisper:mine", "piper:my_voice"]
+
+
+def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DUOLOGUE_MODELS", "~/my-models")
+    assert model_cache.cache_folder() == Path.home() / "my-models"
+    monkeypatch.delenv("DUOLOGUE_MODELS")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert model_cache.cache_folder() == tmp_path / "duologue" / "models"
+    assert model_cache.whisper_models() == model_cache.piper_voices() == []
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert model_cache.cache_folder() == Path.home() / ".cache" / "duologue" / "models"
+
+
+@pytest.mark.parametrize("place", [model_cache.whisper_folder, model_cache.piper_voice])
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", ".hidden"])
+def test_a_name_cannot_lead_out_of_the_cache(place: Callable[[str], Path], name: str) -> None:
+    with pytest.raises(ConfigurationError, match="no model's name"):
+        place(name)
+
+
+def test_the_hub_can_be_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DUOLOGUE_HUB_URL", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/")
+    assert hub_url() == "https://mirror.example"
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert hub_url() == "https://huggingface.co"
