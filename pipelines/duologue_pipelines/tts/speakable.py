@@ -78,6 +78,8 @@ class Speakable:
                 last = words.pop()
                 start, start_char = last.start, last.start_char
                 end_char = max(end_char, last.end_char)
+            while self.source[end_char - 1].isspace():
+                end_char -= 1
             words.append(SourceWord(start, end, start_char, end_char))
         return tuple(words)
 
