@@ -1,7 +1,19 @@
 """Words with times, and what counts as the same word. Shared by recognition, chunking and the history."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+# Han (with its repetition mark, zero and the later extensions) and Kana, also of half width; their punctuation not.
+_CJK: Final = (
+    "\u3005\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9d"
+    "\U00020000-\U0003ffff"
+)
+_IS_CJK: Final = re.compile(f"[{_CJK}]").match
+_WORDS: Final = re.compile(rf"[{_CJK}][^\s\w{_CJK}]*|[^\s{_CJK}]+").findall
+_WORD_FORMS_KEPT: Final = 16_384  # a language's everyday words, in under 3 MB for the whole process
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,29 +29,23 @@ class Word:
     probability: float | None = None
 
 
+@lru_cache(maxsize=_WORD_FORMS_KEPT)
 def normal_form(text: str) -> str:
-    """`text` without case, punctuation and outer space: what two hypotheses are compared by."""
-    return "".join(c for c in text.casefold() if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M")
+    """`text` without case, punctuation and space: what two hypotheses are compared by.
+
+    An apostrophe inside a word stays, curly or straight; full width and ligatures count as the plain letters.
+    """
+    if text.isascii() and text.isalnum():
+        return text.lower()
+    plain = unicodedata.normalize("NFKC", text).casefold().replace("\u2019", "'")
+    return "".join(c for c in plain if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M").strip("'")
 
 
 def is_cjk(char: str) -> bool:
     """Whether `char` is written without spaces between words (Han, Kana; Unicode blocks)."""
-    return "\u3040" <= char <= "\u30ff" or "\u3400" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
+    return bool(_IS_CJK(char))
 
 
 def split_words(text: str) -> list[str]:
     """`text` at white space, and each CJK character a word of its own; punctuation stays with the word before it."""
-    words: list[str] = []
-    glue = False
-    for char in text:
-        if char.isspace():
-            glue = False
-        elif is_cjk(char):
-            words.append(char)
-            glue = True
-        elif glue and not (words and is_cjk(words[-1][0]) and char.isalnum()):
-            words[-1] += char
-        else:
-            words.append(char)
-            glue = True
-    return words
+    return text.split() if text.isascii() else _WORDS(text)
