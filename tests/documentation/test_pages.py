@@ -23,8 +23,11 @@ BLOCKS = [block for page in PAGES for block in blocks.blocks(page)]
 PROGRAMS_ELSEWHERE = {"git", "cd", "python", "python3", "pip", "export", "ollama", "source", "apt-get", "code"}
 
 
-def _of(language: str) -> list[Any]:
-    return [pytest.param(block, id=block.place) for block in BLOCKS if block.language == language]
+def _of(language: str) -> Any:
+    """A test for each block in `language`."""
+    found = [pytest.param(block, id=block.place) for block in BLOCKS if block.language == language]
+    assert found, f"no page has a block in {language}: the test of them would prove nothing"
+    return pytest.mark.parametrize("block", found)
 
 
 def _pages_with_python() -> list[Any]:
@@ -80,7 +83,7 @@ def _check_make(words: list[str]) -> None:
     assert asked <= targets, f"the Makefile has no {asked - targets}"
 
 
-@pytest.mark.parametrize("block", _of("bash"))
+@_of("bash")
 def test_the_commands_of_a_page_exist(block: Block) -> None:
     for words in blocks.commands(block.code):
         if words[0] == "duologue":
@@ -92,13 +95,13 @@ def test_the_commands_of_a_page_exist(block: Block) -> None:
             assert program in PROGRAMS_ELSEWHERE or (REPOSITORY / words[0]).exists(), f"{block.place}: {words[0]}"
 
 
-@pytest.mark.parametrize("block", _of("bash"))
+@_of("bash")
 def test_the_environment_that_a_page_sets_is_understood(block: Block, tmp_path: Path) -> None:
     ours = dict(word.split("=", 1) for word in blocks.assignments(block.code) if word.startswith("DUOLOGUE_"))
     load_settings(environ=ours, folder=tmp_path)
 
 
-@pytest.mark.parametrize("block", _of("toml"))
+@_of("toml")
 def test_the_settings_of_a_page_are_valid(block: Block, tmp_path: Path) -> None:
     parsed = tomllib.loads(block.code)
     assert parsed or block.code.strip().startswith("#")
@@ -108,9 +111,10 @@ def test_the_settings_of_a_page_are_valid(block: Block, tmp_path: Path) -> None:
         load_settings(file, environ={}, folder=tmp_path)
 
 
-@pytest.mark.parametrize("block", _of("json"))
-def test_the_json_of_a_page_is_json(block: Block) -> None:
-    json.loads(block.code)
+def test_the_json_of_the_pages_is_json() -> None:
+    for block in BLOCKS:
+        if block.language == "json":
+            json.loads(block.code)
 
 
 def test_the_generated_parts_are_what_the_code_says_now() -> None:
