@@ -131,7 +131,8 @@ class OpenAiLlm:
         except Exception as error:  # the client trips in many ways over a page that is no list: told apart below
             self._raise_if_unusable(error)
             return
-        self.model = self.model or _first_chat_model([entry.id for entry in getattr(page, "data", None) or ()])
+        fit = chat_models([entry.id for entry in getattr(page, "data", None) or ()])
+        self.model = self.model or next(iter(fit), "")  # empty: the endpoint takes its default
 
     def _raise_if_unusable(self, error: Exception) -> None:
         """An endpoint without a list of models may do; one without connection, or that refuses the key, won't."""
@@ -270,12 +271,9 @@ class OpenAiLlm:
         return client
 
 
-def _first_chat_model(listed: Sequence[str]) -> str:
-    """The first model that looks as if it could hold a conversation, or empty:
-
-    then the endpoint takes its default.
-    """
-    return next((model for model in listed if not any(word in model.casefold() for word in _NOT_FOR_CHAT)), "")
+def chat_models(listed: Sequence[str]) -> tuple[str, ...]:
+    """Those of an endpoint's models whose names don't say that they are for something other than talking."""
+    return tuple(model for model in listed if not any(word in model.casefold() for word in _NOT_FOR_CHAT))
 
 
 def _status_failure(endpoint: Endpoint, error: "APIStatusError") -> AttemptFailed:
