@@ -1,8 +1,8 @@
 """espeak-ng as a synthesiser: small, instant, in over a hundred languages, with word times from its own events.
 
-It speaks like a machine and is understood like a person; it needs no model and no system package, so it
-is the voice that `auto` falls back to. Several sessions share the one library: portions of their texts take turns behind its
-lock, each portion a few tens of milliseconds of work at most.
+It speaks like a machine and is understood like a person; it needs no model and no system package, so it is what `auto`
+falls back to. Several sessions share the one library: portions of their texts take turns behind its lock, each portion
+a few tens of milliseconds of work at most.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """libespeak-ng through ctypes: the C library as it is, with its one voice, one callback and one lock.
 
 The library keeps its state in globals, so every use of it in the process goes through `library()` and its lock.
-(Piper's own espeak is linked into its extension module and shares nothing with this one.) Struct layouts, constants and the
-meaning of the events are those of `speak_lib.h`, espeak-ng 1.52.
+(Piper's own espeak is linked into its extension module and shares nothing with this one.) Struct layouts, constants and
+the meaning of the events are those of `speak_lib.h`, espeak-ng 1.52.
 """
 
 import ctypes

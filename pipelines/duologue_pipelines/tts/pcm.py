@@ -8,7 +8,7 @@ from duologue.audio import SAMPLE_RATE_HZ, to_int16
 
 
 class PcmStream:
-    """The audio of one synthesis. Times are kept: the resampler's delay is in when bytes come, not in where they lie."""
+    """The audio of one synthesis. The resampler gives its bytes late, but each sample at its own time."""
 
     def __init__(self, sample_rate_hz: int, loudness: float) -> None:
         self._loudness = np.float32(loudness)
