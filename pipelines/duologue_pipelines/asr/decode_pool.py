@@ -1,0 +1,141 @@
+"""A bounded pool of decoder threads that all sessions share, with finals before partials.
+
+Decoders are models: they compute for tens of milliseconds and must never do so on the loop. What is asked for a final
+goes before any partial; a cancelled request gives its place in the queue back; a full queue says so instead of growing.
+"""
+
+import asyncio
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from duologue.errors import StageOverloaded, StageUnavailable
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(order=True, slots=True)
+class _Job:
+    rank: int  # 0 for what is urgent
+    number: int  # first come, first served
+    work: Callable[[], Any] = field(compare=False)
+    future: "asyncio.Future[Any]" = field(compare=False)
+    loop: asyncio.AbstractEventLoop = field(compare=False)
+    abandoned: bool = field(default=False, compare=False)
+
+
+class DecodePool:
+    """`workers` threads, started on first need; at most `queue_max` requests wait (`StageOverloaded` beyond that)."""
+
+    def __init__(self, name: str, *, workers: int, queue_max: int) -> None:
+        self._name = name
+        self._workers = workers
+        self._queue_max = queue_max
+        self._queue: list[_Job] = []
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether a request would start at once."""
+        with self._changed:
+            return self._busy + len(self._queue) < self._workers
+
+    @property
+    def waiting(self) -> int:
+        """Requests that have not started."""
+        with self._changed:
+            return len(self._queue)
+
+    def submit(self, work: Callable[[], _Result], *, urgent: bool) -> "asyncio.Future[_Result]":
+        """Run `work` in a thread; the future belongs to the running loop. Cancelling it frees its place in the queue.
+
+        Raises `StageOverloaded` when the queue is at its bound, `StageUnavailable` after `close`.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Result] = loop.create_future()
+        job = _Job(0 if urgent else 1, next(self._numbers), work, future, loop)
+        with self._changed:
+            if self._closed:
+                raise StageUnavailable("asr", f"{self._name} is closed", hint="Open a session on a new one")
+            if len(self._queue) >= self._queue_max:
+                raise StageOverloaded(
+                    "asr",
+                    f"{self._name}: {len(self._queue)} decodes are waiting, the bound is {self._queue_max}",
+                    retryable=True,
+                    hint="Admit fewer sessions, or raise asr.workers where there are cores to spare",
+                )
+            heapq.heappush(self._queue, job)
+            if len(self._threads) < self._workers and self._busy + len(self._queue) > len(self._threads):
+                self._start_thread()
+            self._changed.notify()
+        future.add_done_callback(lambda done: self._abandon(job) if done.cancelled() else None)
+        return future
+
+    def close(self) -> None:
+        """Drop what waits and let the threads end; what runs is not awaited. Idempotent."""
+        with self._changed:
+            self._closed = True
+            dropped, self._queue = self._queue, []
+            self._changed.notify_all()
+        for job in dropped:
+            _tell(job, job.future.cancel)
+
+    async def aclose(self) -> None:
+        """`close`, and wait until the threads have ended. Idempotent."""
+        self.close()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _abandon(self, job: _Job) -> None:
+        with self._changed:
+            job.abandoned = True
+            if job in self._queue:
+                self._queue.remove(job)
+                heapq.heapify(self._queue)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if self._closed:
+                    return
+                job = heapq.heappop(self._queue)
+                self._busy += 1
+            try:
+                _finish(job)
+            finally:
+                with self._changed:
+                    self._busy -= 1
+
+
+def _finish(job: _Job) -> None:
+    if job.abandoned:
+        return
+    try:
+        result = job.work()
+    except BaseException as error:  # not swallowed: it is raised where the future is awaited
+        failure = error
+        _tell(job, lambda: None if job.future.done() else job.future.set_exception(failure))
+    else:
+        _tell(job, lambda: None if job.future.done() else job.future.set_result(result))
+
+
+def _tell(job: _Job, act: Callable[[], object]) -> None:
+    if not job.loop.is_closed():
+        try:
+            job.loop.call_soon_threadsafe(act)
+        except RuntimeError:  # the loop was closed in between: nobody is left to be told
+            return

@@ -1,0 +1,287 @@
+"""Whisper, incremental: hypotheses while the person speaks, a final begun at the moment that it is asked for.
+
+Whisper itself knows no streams. Each turn's audio is decoded again as it grows, a few times a second while a worker has
+nothing better to do; what two successive hypotheses agree on is settled, and settled audio is let go, so a decode costs
+the same in the third minute as in the third second. Finals go before partials. One model serves all sessions.
+"""
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import AsyncIterator
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
+from typing import ClassVar, Final
+
+from duologue.audio import Frame
+from duologue.core.transcript import GrowingTranscript, join_words
+from duologue.core.words import Word
+from duologue.errors import DuologueError, InternalError
+from duologue.ports.asr import AsrContext, Hypothesis
+from duologue_pipelines.asr.decode_pool import DecodePool
+from duologue_pipelines.asr.outbox import Outbox
+from duologue_pipelines.asr.turn_audio import Clip, TurnAudio
+from duologue_pipelines.asr.voiced import VoicedTrack
+from duologue_pipelines.asr.whisper_decoder import (
+    LONG_WINDOW_SECONDS,
+    SHORT_WINDOW_SECONDS,
+    Decoded,
+    WhisperDecoder,
+    WhisperOptions,
+)
+from duologue_pipelines.asr.whisper_models import find_model, missing_model
+from duologue_pipelines.options import check_count, check_one_of, check_range
+from duologue_pipelines.vad.silero import SileroModel
+
+# Beyond this much of a window, settled audio is let go: what remains still leaves room for a long clause.
+_TRIM_AT: Final = 0.6
+_SENTENCE_ENDS: Final = (".", "?", "!", "。", "？", "！", "…")
+_SENTENCE_BONUS_SECONDS: Final = 0.5  # a sentence's end is as good a border as half a second of silence
+_COMPUTE_TYPES: Final = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16",
+                         "float32", "default", "auto")  # fmt: skip
+
+
+@dataclass(slots=True)
+class WhisperAsr:
+    """The recogniser; options are its fields.
+
+    `model`: a size ("tiny", "base.en", …), a repository on Hugging Face or a local folder. `language`: BCP 47, or None
+    to take the session's or detect it. `window_s`: encoder window for what fits in it; longer audio, and audio that
+    raises an alarm, gets 30 s. `partial_ms`: new audio between partials, 0 for none. `workers`: decodes at a time, one
+    thread each. `beam`: 1 is greedy. `word_times`: times and probabilities for words. `download`: fetch a missing model
+    by itself.
+    """
+
+    _: KW_ONLY
+    model: str = "tiny"
+    language: str | None = None
+    window_s: float = SHORT_WINDOW_SECONDS
+    partial_ms: float = 400
+    workers: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
+    queue_max: int = 16
+    beam: int = 1
+    compute_type: str = "int8"
+    device: str = "cpu"
+    word_times: bool = True
+    download: bool = False
+    name: ClassVar[str] = "whisper"
+    decoder: WhisperDecoder = field(init=False, repr=False)
+    pool: DecodePool = field(init=False, repr=False)
+    voice_judge: SileroModel = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_range("asr.whisper.window_s", self.window_s, 2, LONG_WINDOW_SECONDS)
+        check_range("asr.whisper.partial_ms", self.partial_ms, 0, 10_000)
+        check_count("asr.whisper.workers", self.workers, 1, 64)
+        check_count("asr.whisper.queue_max", self.queue_max, 1, 1000)
+        check_count("asr.whisper.beam", self.beam, 1, 20)
+        check_one_of("asr.whisper.compute_type", self.compute_type, _COMPUTE_TYPES)
+        check_one_of("asr.whisper.device", self.device, ("cpu", "cuda", "auto"))
+        self.decoder = WhisperDecoder(
+            WhisperOptions(
+                self.model,
+                self.window_s,
+                self.compute_type,
+                self.device,
+                self.workers,
+                self.beam,
+                self.word_times,
+                self.download,
+            )
+        )
+        self.pool = self._new_pool()
+        self.voice_judge = SileroModel()
+
+    async def warm_up(self) -> None:
+        """Load the models off the loop and run them once. Raises `StageUnavailable`, `ConfigurationError`."""
+        await asyncio.to_thread(self.voice_judge.load)
+        await asyncio.to_thread(self.decoder.warm)
+        if self.language is not None:
+            self.decoder.check_language(self.language)
+
+    async def aclose(self) -> None:
+        """Free the models and the threads. A later `warm_up` brings them back."""
+        old, self.pool = self.pool, self._new_pool()
+        await old.aclose()
+        self.decoder.close()
+        self.voice_judge.close()
+
+    @classmethod
+    def probe(cls) -> str:
+        """Whether the package and the default model are here."""
+        if importlib.util.find_spec("faster_whisper") is None:
+            return "faster-whisper is not installed"
+        return "" if find_model("tiny") else str(missing_model("tiny"))
+
+    def open(self, context: AsrContext) -> "WhisperStream":
+        """A stream for one turn. Raises `ConfigurationError` for a language that the model lacks.
+
+        `context.phrases` are not used: as a prompt they would cost Whisper decoding time on every partial.
+        """
+        wanted = self.language or context.language
+        return WhisperStream(self, self.decoder.check_language(wanted) if wanted else None)
+
+    def _new_pool(self) -> DecodePool:
+        return DecodePool("whisper", workers=self.workers, queue_max=self.queue_max)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One decode under way. `frozen`: the words before `clip`; `mark`: None for a partial."""
+
+    number: int
+    clip: Clip
+    frozen: tuple[Word, ...]
+    mark: int | None
+
+
+class WhisperStream:
+    """The recognition of one turn."""
+
+    def __init__(self, asr: WhisperAsr, language: str | None) -> None:
+        self._asr = asr
+        self._language = language
+        self._audio = TurnAudio()
+        self._voiced = VoicedTrack(asr.voice_judge)
+        self._transcript = GrowingTranscript()
+        self._frozen: tuple[Word, ...] = ()  # words whose audio has been let go
+        self._running: dict[int, asyncio.Future[Decoded]] = {}
+        self._asked = 0
+        self._answered = 0  # the newest request whose result has been used
+        self._mark: int | None = None  # the final that is owed
+        self._partial_end = 0  # how far, in samples, the newest request reached
+        self._told_drop = False
+        self._last: Hypothesis | None = None
+        self._outbox = Outbox()
+
+    def push(self, frame: Frame) -> None:
+        """Take one frame; begin a partial when enough is new and a worker is free."""
+        if self._outbox.closed:
+            return
+        self._audio.push(frame)
+        if self._partial_is_due() and self._asr.pool.idle:
+            self._ask(None)
+
+    def finalise(self, mark: int) -> None:
+        """Begin the final at once; one still owed is dropped."""
+        if self._outbox.closed:
+            return
+        self._mark = mark
+        for number in [number for number, future in self._running.items() if not future.done()]:
+            self._running.pop(number).cancel()
+        self._ask(mark)
+
+    def __aiter__(self) -> AsyncIterator[Hypothesis]:
+        return self._outbox
+
+    async def aclose(self) -> None:
+        """Drop all work and end the iteration."""
+        self._outbox.close()
+        for future in self._running.values():
+            future.cancel()
+        self._running.clear()
+
+    def _partial_is_due(self) -> bool:
+        if not self._asr.partial_ms or self._running:
+            return False
+        return self._audio.end - self._partial_end >= self._asr.partial_ms * 16
+
+    def _ask(self, mark: int | None) -> None:
+        self._asked += 1
+        request = _Request(self._asked, self._audio.snapshot(), self._frozen, mark)
+        self._partial_end = self._audio.end
+        work = partial(self._asr.decoder.decode, request.clip, self._language, self._voiced)
+        try:
+            future = self._asr.pool.submit(work, urgent=mark is not None)
+        except DuologueError as error:
+            if mark is not None:
+                self._outbox.fail(error)
+            return
+        self._running[request.number] = future
+        future.add_done_callback(partial(self._decoded, request))
+
+    def _decoded(self, request: _Request, future: "asyncio.Future[Decoded]") -> None:
+        self._running.pop(request.number, None)
+        if future.cancelled() or self._outbox.closed:
+            return
+        error = future.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        stale = request.number < self._answered or (request.mark is not None and request.mark != self._mark)
+        if not stale:
+            self._answered = request.number
+            self._use(request, future.result())
+
+    def _fail(self, error: BaseException) -> None:
+        if not isinstance(error, DuologueError):
+            wrapped = InternalError(f"asr: whisper's decoder raised {error!r}")
+            wrapped.__cause__ = error
+            error = wrapped
+        for future in self._running.values():
+            future.cancel()
+        self._outbox.fail(error)
+
+    def _use(self, request: _Request, decoded: Decoded) -> None:
+        if decoded.language is not None:
+            self._language = decoded.language
+        words = (*request.frozen, *decoded.words)
+        final = request.mark is not None
+        shown = self._transcript.final(words) if final else self._transcript.partial(words)
+        if decoded.settled:
+            self._transcript.settle(shown[: len(request.frozen) + decoded.settled])
+        hypothesis = Hypothesis(
+            text=join_words(shown),
+            words=shown if self._asr.word_times else (),
+            stable=self._transcript.stable,
+            final=final,
+            mark=request.mark or 0,
+            language=self._language,
+            note=self._note(decoded.note),
+        )
+        self._trim(request, decoded, final=final)
+        if final:
+            self._mark = None
+        if final or self._last is None or (hypothesis.text, hypothesis.stable) != (self._last.text, self._last.stable):
+            self._last = hypothesis
+            self._outbox.put(hypothesis)
+
+    def _note(self, note: str) -> str:
+        if self._audio.dropped_seconds and not self._told_drop:
+            self._told_drop = True
+            lost = f"{self._audio.dropped_seconds:.1f} s of unrecognised audio were dropped at the bound"
+            return f"{note}; {lost}" if note else lost
+        return note
+
+    def _trim(self, request: _Request, decoded: Decoded, *, final: bool) -> None:
+        """Let go of audio whose words are settled, once there is enough of it to make decodes slow."""
+        if request.clip.seconds < _TRIM_AT * self._asr.window_s:
+            return
+        words = self._transcript.words
+        if final and words:  # a final is asked for in a pause: the best border there is
+            self._transcript.settle(words)
+            self._let_go(words, request.clip.at + request.clip.seconds)
+        elif decoded.settled:
+            self._let_go(words[: len(request.frozen) + decoded.settled], decoded.settled_until)
+        else:
+            kept = _best_border(words, len(request.frozen), self._transcript.stable)
+            if kept:
+                self._let_go(words[:kept], (words[kept - 1].end + words[kept].start) / 2)
+
+    def _let_go(self, frozen: tuple[Word, ...], until: float) -> None:
+        self._frozen = frozen
+        self._audio.drop_before(until)
+        self._voiced.forget_before(self._audio.snapshot().first)
+
+
+def _best_border(words: tuple[Word, ...], frozen: int, stable: int) -> int:
+    """After how many words the audio is best cut: behind a settled word, before a pause, at a sentence's end.
+
+    The last settled word is left in, so that the next decode has something to begin with. 0 where there is no border.
+    """
+
+    def merit(count: int) -> float:
+        sentence = words[count - 1].text.endswith(_SENTENCE_ENDS)
+        return words[count].start - words[count - 1].end + (_SENTENCE_BONUS_SECONDS if sentence else 0.0)
+
+    return max(range(max(frozen, 0) + 1, stable), key=lambda count: (merit(count), count), default=0)
