@@ -239,7 +239,7 @@ def _candidate(stage: str, name: str, options: list[str], language: str | None) 
     try:
         adapter = adapter_class(stage, name)
     except DuologueError as error:
-        return Candidate(name, 0, str(error))
+        return Candidate(name, 0, str(error).removeprefix(f"{stage}: "))
     rank = int(getattr(adapter, "auto_rank", 0))
     return Candidate(name, rank, _problem(stage, name, adapter, options, language))
 
@@ -252,7 +252,7 @@ def _problem(stage: str, name: str, adapter: Any, options: list[str], language: 
     if language and languages is not None and best_language(language, languages) is None:
         return f"it does not know the language {language!r}"
     try:
-        return str(adapter.probe())
+        return str(adapter.probe()).removeprefix(f"{stage}: ").removeprefix(f"{name}: ")
     except Exception as error:  # one broken plugin must not keep the others from being chosen
         return f"its probe failed: {type(error).__name__}: {error}"
 
