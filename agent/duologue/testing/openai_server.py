@@ -11,7 +11,6 @@ usage with cached tokens. It records requests, and which streams the client hung
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Self
@@ -421,7 +420,8 @@ def _send_error(
 
 
 if __name__ == "__main__":
+    import sys
+
     from duologue.testing.openai_server_cli import main
 
-    with suppress(KeyboardInterrupt):
-        main()
+    sys.exit(main())
