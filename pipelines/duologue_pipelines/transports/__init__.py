@@ -1,0 +1,1 @@
+"""The caller's side: audio files, scripted callers, and what they are made of."""

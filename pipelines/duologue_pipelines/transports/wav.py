@@ -1,0 +1,183 @@
+"""A call with files for a telephone: recorded or scripted speech goes in, what both said comes out as WAV.
+
+The pace is the event loop's. On an ordinary loop the call runs in real time; on `duologue.testing.virtual_time` it
+runs as fast as the models do, and is the same call. The caller (`ReactiveCaller`) listens to the agent and speaks in
+turn, or out of turn if the script says so.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, Frame, Samples, write_wav
+from duologue.errors import AudioError, ConfigurationError, TransportError
+from duologue.loudspeaker import Loudspeaker
+from duologue.measure import Mark
+from duologue.ports.transport import TransportSink
+from duologue.ports.tts import Tts
+from duologue_pipelines.transports.caller_script import CallerScript, Utterance, prepare, read_script
+from duologue_pipelines.transports.reactive_caller import ReactiveCaller
+
+
+class WavTransport:
+    """One call. `input`: audio files, said one after the other, each when the agent has answered; or `script`: a file
+    of what to say when (see `caller_script`). `output`: where to write the agent's voice alone; `recording`: where to
+    write both channels, the caller left and the agent right, sample-aligned. Both are written when the call ends.
+
+    `caller_voice`: speaks the script; by default espeak. Raises `ConfigurationError` and `AudioError`.
+    """
+
+    name = "wav"
+    plays_far_side = False
+
+    def __init__(
+        self,
+        input: str | Sequence[str] = (),
+        *,
+        script: str | CallerScript | None = None,
+        output: str | None = None,
+        recording: str | None = None,
+        caller_voice: Tts | None = None,
+    ) -> None:
+        files = [Path(input)] if isinstance(input, str) else [Path(name) for name in input]
+        if (script is None) == (not files):
+            raise ConfigurationError(
+                "the wav transport needs either input (audio files) or script, and not both",
+                hint='Set transport.input = "question.wav"',
+            )
+        self._script = _script(files, script)
+        self._output, self._recording = _wav_path(output), _wav_path(recording)
+        self._caller_voice = caller_voice
+        self._caller: ReactiveCaller | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._origin = 0.0
+        self._sink: TransportSink | None = None
+        self._ended: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._spoken = bytearray()
+        self._ear = Loudspeaker()
+        self._closed = False
+
+    # --- the port -------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Read and synthesise what the caller will say, so that the call can begin at once. Idempotent.
+
+        Raises `AudioError`, `ConfigurationError`, `StageError`.
+        """
+        if self._caller is None:
+            script = self._script
+            utterances = await self._utterances()
+            self._caller = ReactiveCaller(utterances, hang_up_s=script.hang_up_s, patience_s=script.patience_s)
+
+    async def _utterances(self) -> list[Utterance]:
+        if self._caller_voice is not None or not self._script.speaks:
+            return await prepare(self._script, self._caller_voice)
+        from duologue_pipelines.tts.espeak import EspeakTts  # only where the caller speaks from text
+
+        voice = EspeakTts()
+        try:
+            return await prepare(self._script, voice)
+        finally:
+            await voice.aclose()
+
+    async def run(self, sink: TransportSink) -> None:
+        """Speak into `sink` until the script is over and answered; then write the files."""
+        if self._sink is not None:
+            raise TransportError("the wav transport was run twice", hint="Make a new one for each call")
+        self._sink = sink
+        await self.prepare()
+        self._loop = loop = asyncio.get_running_loop()
+        self._origin = loop.time()
+        self._ended = loop.create_future()
+        if self._closed:
+            return
+        self._timer = loop.call_at(self._origin + FRAME_SECONDS, self._tick)
+        try:
+            await self._ended
+        finally:
+            self._timer.cancel()
+            await loop.run_in_executor(None, self._write, *self.recording())
+
+    def send(self, frame: Frame) -> None:
+        """Hear `frame` when the one before is over. After the call nothing is heard."""
+        if not self._closed:
+            self._ear.send(frame.pcm, self._now_sample())
+
+    def flush(self) -> int:
+        """Take back what was not heard yet; how many samples."""
+        return self._ear.flush(self._now_sample())
+
+    def unplayed(self) -> int:
+        """Samples sent and not yet heard."""
+        return self._ear.unplayed(self._now_sample())
+
+    async def aclose(self) -> None:
+        """Hang up; nothing more is heard."""
+        if not self._closed:
+            self.flush()
+            self._closed = True
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    # --- afterwards -----------------------------------------------------------------------------------------------
+
+    @property
+    def marks(self) -> Sequence[Mark]:
+        """What the caller has done so far, and when."""
+        return () if self._caller is None else tuple(self._caller.marks)
+
+    def recording(self) -> tuple[Samples, Samples]:
+        """(caller, agent): int16 of the same length, sample-aligned, second 0 being when `run` began."""
+        spoken = np.frombuffer(bytes(self._spoken), dtype="<i2").astype(np.int16)
+        agent = self._ear.channel(self._now_sample())
+        length = max(len(spoken), len(agent))
+        return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
+
+    def _write(self, caller: Samples, agent: Samples) -> None:
+        try:
+            if self._recording is not None:
+                write_wav(self._recording, caller, agent)
+            if self._output is not None:
+                write_wav(self._output, agent)
+        except OSError as error:
+            raise AudioError(
+                f"{error.filename}: the recording can't be written ({error.strerror})", hint="Choose another folder"
+            ) from error
+
+    # --- the clock ------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        """20 ms have gone by: the caller has heard and said a frame's worth."""
+        assert self._loop and self._ended and self._sink and self._caller
+        if self._ended.done():
+            return
+        now = len(self._spoken) // 2 + FRAME_SAMPLES
+        pcm = self._caller.next_frame(self._ear.window(now - FRAME_SAMPLES, now))
+        if pcm is None:
+            self._ended.set_result(None)
+            return
+        self._spoken += pcm
+        self._sink.audio(pcm)
+        self._timer = self._loop.call_at(self._origin + (now + FRAME_SAMPLES) / SAMPLE_RATE_HZ, self._tick)
+
+    def _now_sample(self) -> int:
+        if self._loop is None:
+            return 0
+        # The addend: 0.06 s is 960 samples, whatever binary says.
+        return int((self._loop.time() - self._origin) * SAMPLE_RATE_HZ + 1e-3)
+
+
+def _script(files: Sequence[Path], script: str | CallerScript | None) -> CallerScript:
+    if isinstance(script, CallerScript):
+        return script
+    return CallerScript.of_files(files) if script is None else read_script(Path(script))
+
+
+def _wav_path(name: str | None) -> Path | None:
+    path = None if name is None else Path(name)
+    if path is not None and path.suffix.lower() != ".wav":
+        raise AudioError(f"{path}: only .wav is written, got {path.suffix or 'no suffix'!r}", hint="Name it ….wav")
+    return path

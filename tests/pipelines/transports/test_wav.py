@@ -1,0 +1,170 @@
+import asyncio
+import itertools
+from collections.abc import Awaitable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duologue.audio import Frame, Samples, level_dbfs, read_wav, write_wav
+from duologue.core.events import Event
+from duologue.errors import AudioError, ConfigurationError, TransportError
+from duologue.measure import Span, audible_spans, measure
+from duologue.testing.contracts import transport as kit
+from duologue.testing.virtual_time import run
+from duologue_pipelines.transports.caller_script import CallerScript, Step
+from duologue_pipelines.transports.wav import WavTransport
+
+
+def tone(seconds: float, hz: float = 300) -> Samples:
+    return np.rint(6000 * np.sin(2 * np.pi * hz * np.arange(round(seconds * 16000)) / 16000)).astype(np.int16)
+
+
+class Parrot:
+    """An agent that answers any voice, 400 ms after its end, with a second of tone; and falls silent when talked over.
+
+    It waits for two frames of voice before it believes in it, as a detector does.
+    """
+
+    def __init__(self, transport: WavTransport, seconds: float = 1.0) -> None:
+        self.transport = transport
+        self.seconds = seconds
+        self.voiced = 0
+        self.silent = 0
+        self.answer: list[bytes] = []
+        self.flushed = 0
+
+    def audio(self, pcm: bytes) -> None:
+        if level_dbfs(np.frombuffer(pcm, dtype="<i2")) > -50:
+            self.voiced, self.silent = self.voiced + 1, 0
+            if self.voiced == 2:
+                self.answer.clear()
+                self.flushed += self.transport.flush()
+        else:
+            self.silent += 1
+            if self.silent == 20 and self.voiced >= 2:
+                speech = tone(self.seconds, 500).astype("<i2").tobytes()
+                self.answer = [speech[at : at + 640] for at in range(0, len(speech), 640)]
+                self.voiced = 0
+        if self.answer:
+            self.transport.send(Frame(self.answer.pop(0), 0.0))
+
+    def event(self, event: Event) -> None:
+        raise AssertionError(f"a file does nothing by hand: {event}")
+
+
+def call(transport: WavTransport, seconds: float = 1.0) -> Parrot:
+    parrot = Parrot(transport, seconds)
+
+    async def main() -> None:
+        await transport.run(parrot)
+        await transport.aclose()
+
+    run(main(), start=100.0)
+    return parrot
+
+
+@pytest.mark.parametrize("check", kit.CHECKS, ids=kit.check_name)
+def test_it_keeps_the_contract(tmp_path: Path, check: kit.Check) -> None:
+    numbers = itertools.count()
+
+    def make(caller: bytes) -> WavTransport:
+        path = tmp_path / f"{next(numbers)}.wav"
+        write_wav(path, np.frombuffer(caller, dtype="<i2"))
+        return WavTransport(script=CallerScript(step=(Step(file=path, when="then"),), patience_s=0.1))
+
+    async def main() -> None:
+        promised: Awaitable[None] = check(make)
+        await promised
+
+    run(main())
+
+
+def test_files_are_said_one_after_the_other_and_both_sides_are_recorded(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", tone(0.5))
+    write_wav(tmp_path / "b.wav", tone(0.8))
+    transport = WavTransport(
+        [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")],
+        output=str(tmp_path / "out" / "answer.wav"),
+        recording=str(tmp_path / "out" / "conversation.wav"),
+    )
+    call(transport)
+    both, rate = read_wav(tmp_path / "out" / "conversation.wav")
+    answer, _ = read_wav(tmp_path / "out" / "answer.wav")
+    assert rate == 16000 and both.shape[1] == 2 and np.array_equal(both[:, 1], answer[:, 0])
+    user, agent = audible_spans(both[:, 0]), audible_spans(both[:, 1])
+    assert [round(span.seconds, 2) for span in user] == [0.5, 0.8]
+    assert [round(span.seconds, 2) for span in agent] == [1.0, 1.0]
+    assert user[0].start == pytest.approx(1.5, abs=0.03)  # nobody greeted, so the caller began
+    assert user[1].start - agent[0].end == pytest.approx(1.2, abs=0.05)
+    assert len(both) / 16000 - agent[1].end == pytest.approx(1.5, abs=0.05)
+    assert [mark.text for mark in transport.marks] == ["(a.wav)", "(b.wav)"]
+    measured = measure(both[:, 0], both[:, 1], transport.marks)
+    assert measured.response.median == pytest.approx(0.4, abs=0.025)
+
+
+def test_a_script_interrupts_and_the_recording_shows_the_yield(tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(0.5))
+    script = tmp_path / "script.toml"
+    script.write_text(
+        '[[step]]\nfile = "q.wav"\n'
+        '[[step]]\nfile = "q.wav"\nwhen = "agent_speaking"\ndelay_s = 0.6\nkind = "interruption"\n'
+    )
+    transport = WavTransport(script=str(script))
+    parrot = call(transport, seconds=5.0)
+    measured = measure(*transport.recording(), transport.marks)
+    act = measured.acts[1]
+    assert (
+        act.over_agent
+        and act.yield_s == pytest.approx(0.04, abs=0.025)
+        and act.response_s == pytest.approx(0.4, abs=0.03)
+    )
+    assert parrot.flushed <= 640
+    assert measured.agent[0].seconds == pytest.approx(0.62, abs=0.03)
+
+
+def test_the_caller_speaks_from_text_with_the_voice_that_ships(tmp_path: Path) -> None:
+    script = CallerScript(
+        step=(Step(say=("Good morning,", 0.8, "how are you?")),), voice="en-us+f3", first_patience_s=0.2
+    )
+    transport = WavTransport(script=script, recording=str(tmp_path / "call.wav"))
+    call(transport)
+    voice = measure(*transport.recording(), transport.marks).acts[0].voice
+    assert 1.5 < voice.seconds < 4 and transport.marks[0].text == "Good morning, how are you?"
+    assert (tmp_path / "call.wav").exists()
+
+
+def test_hanging_up_from_our_side_still_writes_the_files(tmp_path: Path) -> None:
+    write_wav(tmp_path / "q.wav", tone(30))
+    transport = WavTransport(str(tmp_path / "q.wav"), recording=str(tmp_path / "c.wav"))
+
+    async def main() -> None:
+        task = asyncio.create_task(transport.run(Parrot(transport)))
+        await asyncio.sleep(3)
+        await transport.aclose()
+        await task
+
+    run(main())
+    both, _ = read_wav(tmp_path / "c.wav")
+    assert both.shape[0] / 16000 == pytest.approx(3.0, abs=0.03)
+    assert audible_spans(both[:, 0])[-1] == Span(pytest.approx(1.5, abs=0.03), pytest.approx(3.0, abs=0.03))
+
+
+def test_wrong_options_and_places_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="either input"):
+        WavTransport()
+    with pytest.raises(ConfigurationError, match="not both"):
+        WavTransport("a.wav", script="b.toml")
+    with pytest.raises(AudioError, match=r"answer\.mp3: only \.wav is written"):
+        WavTransport("a.wav", output="answer.mp3")
+    with pytest.raises(AudioError, match="no such file"):
+        call(WavTransport(str(tmp_path / "missing.wav")))
+    write_wav(tmp_path / "q.wav", tone(0.1))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(AudioError, match="can't be written"):
+        call(WavTransport(str(tmp_path / "q.wav"), output=str(tmp_path / "file" / "answer.wav")))
+    transport = WavTransport(str(tmp_path / "q.wav"))
+    assert transport.marks == () and transport.unplayed() == 0
+    call(transport)
+    with pytest.raises(TransportError, match="run twice"):
+        call(transport)
