@@ -1,8 +1,8 @@
 """How much silence ends a turn: decided from how its last sentence ends and from how this person pauses.
 
 People answer each other after about 200 ms, yet pause inside their own turns for 520 ms in the median, and for more
-than 800 ms in 24 % of the pauses. A fixed silence therefore either cuts people off or drags; how the sentence ends tells
-most of the difference. This module must never know what time it is, nor which recogniser wrote the words.
+than 800 ms in 24 % of the pauses. A fixed silence therefore either cuts people off or drags; how the sentence ends
+tells most of the difference. This module must never know what time it is, nor which recogniser wrote the words.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Completeness(StrEnum):
     INCOMPLETE = "incomplete"
 
 
-# How far the person's own pauses (their 80th percentile) stretch the wait. Inside an unfinished sentence a pause as long
-# as most of theirs must fit in, with a margin; a sentence that sounds finished seldom goes on after a long one.
+# How far the person's own pauses (their 80th percentile) stretch the wait. Inside an unfinished sentence a pause as
+# long as most of theirs must fit in, with a margin; a sentence that sounds finished seldom goes on after a long one.
 STRETCH: Final = {Completeness.COMPLETE: 0.6, Completeness.NEUTRAL: 1.15, Completeness.INCOMPLETE: 1.15}
 
 
@@ -39,7 +39,8 @@ class _Endings:
     `answers`: whole turns that are complete without punctuation. `closings`: tails that finish any turn.
     `licensed`: tails that may end a sentence although their last word, below, may not.
     `never`: cannot end a sentence, whatever the recogniser's punctuation says (it puts a full stop after each cut).
-    `stranded`: can end a question at most. `unsure`: may end a sentence or not, even before a full stop, though before a question mark they do.
+    `stranded`: can end a question at most. `unsure`: may end a question, and any other sentence or not, even before a
+    full stop.
     """
 
     separator: str
@@ -100,21 +101,21 @@ _ENGLISH: Final = _endings(
 _CHINESE: Final = _endings(
     "",
     answers="""好, 好的, 好啊, 好呀, 好吧, 好了, 是, 是的, 是啊, 是吗, 对, 对的, 对啊, 对对, 对对对, 不, 不是, 不对,
-        不要, 不用, 不用了, 不了, 不行, 不可以, 不会, 没有, 没事, 没问题, 没关系, 可以, 可以的, 行, 行啊, 能, 会, 有, 要,
-        嗯嗯, 嗯好, 嗯好的, 你好, 您好, 喂, 知道, 知道了, 不知道, 我不知道, 明白, 明白了, 懂了, 当然, 当然可以, 算了,
-        随便, 停, 继续, 我在, 什么, 为什么, 谁, 哪里, 怎么了, 真的, 真的吗, 早上好, 晚上好, 下午好""",
+        不要, 不用, 不用了, 不了, 不行, 不可以, 不会, 没有, 没事, 没问题, 没关系, 可以, 可以的, 行, 行啊, 能, 会, 有,
+        要, 嗯嗯, 嗯好, 嗯好的, 你好, 您好, 喂, 知道, 知道了, 不知道, 我不知道, 明白, 明白了, 懂了, 当然, 当然可以,
+        算了, 随便, 停, 继续, 我在, 什么, 为什么, 谁, 哪里, 怎么了, 真的, 真的吗, 早上好, 晚上好, 下午好""",
     closings="谢谢, 谢谢你, 谢谢您, 谢谢了, 多谢, 再见, 拜拜, 晚安, 吗, 吧, 好不好, 行不行, 可不可以, 对不对, 是不是",
     licensed="""要那个, 是那个, 买那个, 选那个, 用那个, 看那个, 就那个, 我在, 你在, 他在, 她在, 不在, 还在, 现在, 存在,
-        实在, 这就是, 不就是, 我也是, 他也是, 她也是, 都是, 暖和, 随和, 缓和, 温和, 柔和, 总和, 不给, 没给, 参与, 来不及,
-        普及, 埃及, 一把, 方向, 倾向, 天使, 大使, 余额, 金额, 名额, 总额, 数额, 可以""",
-    never="""嗯, 呃, 额, 唔, 那个, 因为, 所以, 然后, 但是, 可是, 不过, 而且, 或者, 或, 还有, 如果, 假如, 要是, 虽然, 即使,
-        尽管, 的话, 跟, 和, 与, 及, 把, 被, 给, 在, 从, 向, 往, 让, 使, 对于, 关于, 由于, 根据, 按照, 为了, 除了, 比如,
-        比如说, 例如, 譬如, 就是, 就是说, 也就是, 也就是说, 以及, 并且, 而, 于, 很, 非常, 十分, 最, 更, 不太, 有点,
-        有一点, 这种, 那种, 那么, 我觉得, 我认为, 我想, 我想要, 我要, 我是, 你是, 他是, 她是, 这是, 那是, 怎么说呢,
-        我的意思是, 问题是, 的时候, 不但, 不仅, 只要, 只有, 无论, 不管, 既然, 首先, 其次""",
+        实在, 这就是, 不就是, 我也是, 他也是, 她也是, 都是, 暖和, 随和, 缓和, 温和, 柔和, 总和, 不给, 没给, 参与,
+        来不及, 普及, 埃及, 一把, 方向, 倾向, 天使, 大使, 余额, 金额, 名额, 总额, 数额, 可以""",
+    never="""嗯, 呃, 额, 唔, 那个, 因为, 所以, 然后, 但是, 可是, 不过, 而且, 或者, 或, 还有, 如果, 假如, 要是, 虽然,
+        即使, 尽管, 的话, 跟, 和, 与, 及, 把, 被, 给, 在, 从, 向, 往, 让, 使, 对于, 关于, 由于, 根据, 按照, 为了, 除了,
+        比如, 比如说, 例如, 譬如, 就是, 就是说, 也就是, 也就是说, 以及, 并且, 而, 于, 很, 非常, 十分, 最, 更, 不太,
+        有点, 有一点, 这种, 那种, 那么, 我觉得, 我认为, 我想, 我想要, 我要, 我是, 你是, 他是, 她是, 这是, 那是,
+        怎么说呢, 我的意思是, 问题是, 的时候, 不但, 不仅, 只要, 只有, 无论, 不管, 既然, 首先, 其次""",
     stranded="比, 为, 以, 将, 又, 再, 也, 更加, 每, 各",
-    unsure="""的, 我, 你, 他, 她, 它, 是, 有, 要, 会, 能, 想, 说, 这个, 这, 那, 呢, 啊, 哦, 还是, 一个, 一种, 特别, 比较,
-        到, 用, 只, 都, 还, 就, 才, 怎么说""",
+    unsure="""的, 我, 你, 他, 她, 它, 是, 有, 要, 会, 能, 想, 说, 这个, 这, 那, 呢, 啊, 哦, 还是, 一个, 一种, 特别,
+        比较, 到, 用, 只, 都, 还, 就, 才, 怎么说""",
 )
 
 _LANGUAGES: Final = {"en": _ENGLISH, "zh": _CHINESE, "cmn": _CHINESE, "yue": _CHINESE}

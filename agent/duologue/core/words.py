@@ -12,7 +12,7 @@ _CJK: Final = (
     "\U00020000-\U0003ffff"
 )
 _IS_CJK: Final = re.compile(f"[{_CJK}]").match
-_WORDS: Final = re.compile(rf"[{_CJK}][^\s\w{_CJK}]*|[^\s{_CJK}]+").findall
+_WORDS: Final = re.compile(rf"[{_CJK}][^\s\w{_CJK}]*|[^\s{_CJK}]+")
 _WORD_FORMS_KEPT: Final = 16_384  # a language's everyday words, in under 3 MB for the whole process
 
 
@@ -48,4 +48,9 @@ def is_cjk(char: str) -> bool:
 
 def split_words(text: str) -> list[str]:
     """`text` at white space, and each CJK character a word of its own; punctuation stays with the word before it."""
-    return text.split() if text.isascii() else _WORDS(text)
+    return text.split() if text.isascii() else _WORDS.findall(text)
+
+
+def word_starts(text: str) -> list[int]:
+    """Where in `text` each word of `split_words` begins."""
+    return [found.start() for found in _WORDS.finditer(text)]
