@@ -10,8 +10,8 @@
     agent: We open at nine and close at six.
         On Sundays we are closed.
 
-A heading begins a dialogue. `or:` is another way to say the user's line above it. A line without a speaker goes on with
-the line before; lines that begin with `>` are notes to the reader. The front matter is optional.
+A heading begins a dialogue. `or:` is another way to say the user's line above it. A line that is indented or has no
+speaker goes on with the line before; lines that begin with `>` are notes to the reader. The front matter is optional.
 """
 
 import re
@@ -63,7 +63,7 @@ def read_dialogues(path: str, text: str, language: str) -> Iterator[Exchange]:
     lines, language = _front_matter(path, lines, language)
     reader = _Reader(path, language)
     for number, line in lines:
-        if exchange := reader.take(number, line.strip()):
+        if exchange := reader.take(number, line):
             yield exchange
     if exchange := reader.finish():
         yield exchange
@@ -113,13 +113,15 @@ class _Reader:
 
     def take(self, number: int, line: str) -> Exchange | None:
         self.line = number
+        indented = line[:1].isspace()
+        line = line.strip()
         if not line or line.startswith(">"):
             return None
         if line.startswith("#"):
             done = self.finish()
             self.dialogue, self.position = line.lstrip("#").strip(), 0
             return done
-        spoken = _SPOKEN.match(line)
+        spoken = None if indented and self.draft is not None else _SPOKEN.match(line)
         if spoken is None or (spoken[1].lower() not in _SPEAKERS and not self._is_wrong_speaker(spoken[1])):
             self._go_on(line)
             return None
