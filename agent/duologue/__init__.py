@@ -1,0 +1,58 @@
+"""Duologue: spoken conversations between people and language models.
+
+The public names. They are looked up when first used, so that `import duologue` loads nothing else.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duologue import errors
+    from duologue.core.messages import ToolSpec
+    from duologue.core.policy import Policy
+    from duologue.core.turns import Phase
+    from duologue.packs import Pack, find_pack
+    from duologue.runtime.agent import Agent
+    from duologue.runtime.parts import Aside, Note, Persona, Stages
+    from duologue.runtime.session import Session
+    from duologue.runtime.user_tools import Tool, tool
+    from duologue.settings import Settings, load_settings
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Agent": "duologue.runtime.agent",
+    "Aside": "duologue.runtime.parts",
+    "Note": "duologue.runtime.parts",
+    "Pack": "duologue.packs",
+    "Persona": "duologue.runtime.parts",
+    "Phase": "duologue.core.turns",
+    "Policy": "duologue.core.policy",
+    "Session": "duologue.runtime.session",
+    "Settings": "duologue.settings",
+    "Stages": "duologue.runtime.parts",
+    "Tool": "duologue.runtime.user_tools",
+    "ToolSpec": "duologue.core.messages",
+    "find_pack": "duologue.packs",
+    "load_settings": "duologue.settings",
+    "tool": "duologue.runtime.user_tools",
+}
+# Whole modules that are part of the interface.
+_MODULES = {"actions": "duologue.core.actions", "errors": "duologue.errors", "events": "duologue.core.events"}
+
+__all__ = [
+    "Agent", "Aside", "Note", "Pack", "Persona", "Phase", "Policy", "Session", "Settings", "Stages", "Tool", "ToolSpec",
+    "actions", "errors", "events", "find_pack", "load_settings", "tool",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'duologue' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

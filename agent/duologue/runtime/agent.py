@@ -1,0 +1,199 @@
+"""The agent: a pack, tools and stages, ready for any number of sessions in one process.
+
+The stages are put together by the entry point `default` of the group `duologue.cascade` (the pipelines' own), unless
+they are
+given ready-made. They are shared by all sessions and loaded before the first.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from duologue.core.messages import ToolSpec
+from duologue.core.policy import Policy
+from duologue.errors import ConfigurationError, StageOverloaded
+from duologue.packs import Pack, find_pack
+from duologue.ports.transport import Transport
+from duologue.runtime.parts import Persona, SessionSetup, Stages
+from duologue.runtime.session import Session
+from duologue.runtime.trace import Trace
+from duologue.runtime.user_tools import Tool
+from duologue.settings import Settings, load_settings
+
+CASCADES: Final = "duologue.cascade"
+
+
+class Cascade(Protocol):
+    """Stages put together from settings. `notes`: which was taken, and why, a sentence each."""
+
+    @property
+    def stages(self) -> Stages: ...
+
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+    def persona(self, pack: Pack, settings: Settings) -> Persona:
+        """`pack` as these stages need it."""
+        ...
+
+
+class Agent:
+    """Somebody to talk to.
+
+    `pack`: name or folder of a prompt pack (default: the settings'). `tools`: functions decorated with `tool`.
+    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds.
+    `stages` with `persona`: ready-made parts instead of those that the settings name. Raises `ConfigurationError` and
+    `PackError` at once,
+    `StageUnavailable` when the first session begins.
+    """
+
+    def __init__(
+        self,
+        pack: str | None = None,
+        *,
+        tools: Iterable[Tool] = (),
+        remote_tools: Iterable[ToolSpec] = (),
+        settings: Settings | None = None,
+        stages: Stages | None = None,
+        persona: Persona | None = None,
+    ) -> None:
+        overrides = {"pack": pack} if pack else {}
+        self.settings = settings or load_settings(overrides=overrides)
+        self._tools = tuple(tools)
+        for wrong in [tool for tool in self._tools if not isinstance(tool, Tool)]:
+            raise ConfigurationError(f"{wrong!r} is no tool", hint="Decorate the function with @duologue.tool")
+        self._remote_tools = tuple(remote_tools)
+        self._pack = find_pack(pack or self.settings.pack) if persona is None else None
+        self._stages = stages
+        self._persona = persona
+        self._cascade: Cascade | None = None
+        self._loading: asyncio.Task[None] | None = None
+        self.live: set[Session] = set()
+        self._opening = 0
+
+    async def ready(self) -> None:
+        """Load everything that sessions share; returns at once when that is done."""
+        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
+            self._loading = asyncio.ensure_future(self._load())
+        await asyncio.shield(self._loading)
+
+    async def _load(self) -> None:
+        if self._stages is None:
+            self._cascade = await _cascade_builder()(self.settings, self._pack)
+            self._stages = self._cascade.stages
+        await asyncio.gather(*(stage.warm_up() for stage in self._stages.all()))
+        if self._persona is None and self._pack is not None:
+            self._persona = self.persona(self._pack)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What `auto` chose, and why; empty before `ready`."""
+        return self._cascade.notes if self._cascade else ()
+
+    @property
+    def stages(self) -> Stages:
+        """The shared stages. Raises `ConfigurationError` before `ready`."""
+        if self._stages is None:
+            raise ConfigurationError("the agent's stages are not loaded yet", hint="await agent.ready() first")
+        return self._stages
+
+    def persona(self, pack: Pack | str) -> Persona:
+        """What `session.use_persona` takes, for another pack (a name, a folder, or a pack that was read)."""
+        found = find_pack(pack) if isinstance(pack, str) else pack
+        if self._cascade:
+            return self._cascade.persona(found, self.settings)
+        language = found.language_for(self.settings.language)
+        return Persona(
+            found.name,
+            found.system(language),
+            found.greeting(language) or "",
+            language=language,
+            phrases=found.phrases(language),
+        )
+
+    @asynccontextmanager
+    async def session(
+        self,
+        transport: Transport,
+        *,
+        snapshot: Mapping[str, Any] | None = None,
+        trace: Path | None = None,
+        policy: Policy | None = None,
+    ) -> AsyncIterator[Session]:
+        """A conversation over `transport`, to be entered with `async with`.
+
+        `snapshot`: go on with a session that another process gave up. `trace`: write the event log there (default: into
+        the settings' trace folder, if one is set). Raises `StageOverloaded` when `sessions_max` are live.
+        """
+        if len(self.live) + self._opening >= self.settings.sessions_max:
+            raise StageOverloaded(
+                "session",
+                f"{self.settings.sessions_max} sessions are live, no more are taken",
+                retryable=True,
+                hint="Try again later, or raise sessions_max",
+            )
+        self._opening += 1
+        try:
+            await self.ready()
+            session = Session(transport, self._setup(snapshot, trace, policy))
+        finally:
+            self._opening -= 1
+        self.live.add(session)
+        try:
+            async with session:
+                for text in self.notes:
+                    session.note("auto", text)
+                yield session
+        finally:
+            self.live.discard(session)
+
+    def _setup(self, snapshot: Mapping[str, Any] | None, trace: Path | None, policy: Policy | None) -> SessionSetup:
+        settings = self.settings
+        return SessionSetup(
+            stages=self.stages,
+            persona=self._persona or Persona("none"),
+            policy=policy or settings.policy(),
+            tools=self._tools,
+            remote_tools=self._remote_tools,
+            traced=self._tracer(trace),
+            snapshot=snapshot,
+        )
+
+    def _tracer(self, path: Path | None) -> Callable[[str, Callable[[], Mapping[str, Any]]], Trace]:
+        """`session id, header → trace`, into `path` or a file of its own in the settings' folder."""
+        settings = self.settings.trace
+
+        def make(session_id: str, header: Callable[[], Mapping[str, Any]]) -> Trace:
+            file = path
+            if file is None and settings.folder is not None:
+                file = Path(settings.folder) / f"{session_id}.jsonl"
+            return Trace(header, path=file, bytes_max=settings.bytes_max)
+
+        return make
+
+    async def aclose(self) -> None:
+        """Free the shared stages. Sessions must be over."""
+        if self._stages:
+            await asyncio.gather(*(stage.aclose() for stage in self._stages.all()))
+
+    async def __aenter__(self) -> Self:
+        await self.ready()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _cascade_builder() -> Callable[[Settings, Pack | None], Any]:
+    for entry in entry_points(group=CASCADES, name="default"):
+        build: Callable[[Settings, Pack | None], Any] = entry.load()
+        return build
+    raise ConfigurationError(
+        "no stages are installed", hint="Install Duologue with its pipelines (pip install -e .), or pass stages=…"
+    )

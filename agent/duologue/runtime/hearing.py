@@ -1,0 +1,202 @@
+"""The session's ear: the caller's audio on the session's time axis, through voice activity detection into
+recognition."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Final
+
+from duologue.audio import FRAME_SECONDS, Frame
+from duologue.core.events import (
+    Event,
+    FinalTranscript,
+    PartialTranscript,
+    RecognitionFailed,
+    SpeechStarted,
+    SpeechStopped,
+)
+from duologue.errors import StageError
+from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
+from duologue.ports.vad import Onset, Vad
+from duologue.runtime.meter import Meter
+
+PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
+RING_FRAMES: Final = 100  # 2 s: an onset may be reported late, and a wary hold later still
+VAD_FAILURES_MAX: Final = 3
+# A frame that lies so far ahead of the clock can't be; one whose like all come so much late has lost some before it.
+AHEAD_S_MAX: Final = 0.1
+BEHIND_S_MAX: Final = 0.25
+DRIFT_WINDOW_FRAMES: Final = 100
+
+
+class AudioClock:
+    """Stamps frames by their count, from the moment at which the first one arrived; watches for frames that never
+    came."""
+
+    def __init__(self) -> None:
+        self._next: float | None = None
+        self._least_late = float("inf")
+        self._watched = 0
+
+    def stamp(self, now: float) -> tuple[float, float]:
+        """`at` of the frame that arrives at `now`, and by how much the axis had to be moved for it (0.0: not at
+        all)."""
+        if self._next is None:
+            self._next = now - FRAME_SECONDS
+        moved = 0.0
+        late = now - (self._next + FRAME_SECONDS)
+        self._least_late = min(self._least_late, late)
+        self._watched += 1
+        if late < -AHEAD_S_MAX:
+            moved = late
+        elif self._watched >= DRIFT_WINDOW_FRAMES:
+            if self._least_late > BEHIND_S_MAX:
+                moved = self._least_late
+            self._least_late, self._watched = float("inf"), 0
+        at = self._next + moved
+        self._next = at + FRAME_SECONDS
+        return at, moved
+
+
+@dataclass(frozen=True, slots=True)
+class EarContext:
+    """What an ear needs of its session. `post` feeds the core; `note` writes to the trace (source, text); `now` is
+    session
+    seconds; `spawn` starts a task that the session watches; `on_deaf` is told when the detector fails for good."""
+
+    meter: Meter
+    post: Callable[[Event], None]
+    note: Callable[[str, str], None]
+    now: Callable[[], float]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    asr_context: Callable[[], AsrContext]
+    on_deaf: Callable[[StageError], None]
+
+
+class Recognition:
+    """The recognition of one turn, begun again once if the recogniser fails in a way that may pass."""
+
+    def __init__(self, turn: int, asr: Asr, context: EarContext, frames: list[Frame]) -> None:
+        self.turn = turn
+        self._asr = asr
+        self._context = context
+        self._frames = deque(frames, maxlen=int(AUDIO_SECONDS_MAX / FRAME_SECONDS))
+        self._asked_at: dict[int, float] = {}
+        self._mark = 0
+        self._stream: AsrStream | None = None
+        self.task = context.spawn(self._run())
+
+    def push(self, frame: Frame) -> None:
+        """One more frame of the turn."""
+        self._frames.append(frame)
+        if self._stream:
+            self._stream.push(frame)
+
+    def finalise(self, mark: int) -> None:
+        """Ask for the final to all frames so far."""
+        self._mark = mark
+        self._asked_at = {mark: self._context.now()}
+        if self._stream:
+            self._stream.finalise(mark)
+
+    async def _run(self) -> None:
+        for attempt in (1, 2):
+            try:
+                await self._listen()
+            except StageError as error:
+                self._stream = None
+                if error.retryable and attempt == 1:
+                    self._context.note("asr", f"begun again: {error}")
+                    continue
+                self._context.post(RecognitionFailed(self._context.now(), self.turn, str(error)))
+            return
+
+    async def _listen(self) -> None:
+        self._stream = stream = self._asr.open(self._context.asr_context())
+        try:
+            for frame in list(self._frames):
+                stream.push(frame)
+            if self._mark:
+                stream.finalise(self._mark)
+            async for hypothesis in stream:
+                self._tell(hypothesis)
+        finally:
+            self._stream = None
+            await stream.aclose()
+
+    def _tell(self, heard: Hypothesis) -> None:
+        ear, now = self._context, self._context.now()
+        if heard.note:
+            ear.note("asr", heard.note)
+        if not heard.final:
+            ear.post(PartialTranscript(now, self.turn, heard.text, heard.stable))
+            return
+        asked_at = self._asked_at.pop(heard.mark, None)
+        if asked_at is not None:
+            ear.meter.timing("asr_final", now - asked_at)
+        ear.post(FinalTranscript(now, self.turn, heard.mark, heard.text, heard.words, heard.language))
+
+
+class Ear:
+    """Takes the caller's audio; tells the core of voice and words."""
+
+    def __init__(self, vad: Vad, asr: Asr, context: EarContext) -> None:
+        self._asr = asr
+        self._context = context
+        self._vad = vad
+        self._detector = vad.open()
+        self._clock = AudioClock()
+        self._ring: deque[Frame] = deque(maxlen=RING_FRAMES)
+        self._recognitions: dict[int, Recognition] = {}
+        self._failures = 0
+
+    def audio(self, pcm: bytes) -> None:
+        """The next 20 ms of the caller (640 bytes)."""
+        at, moved = self._clock.stamp(self._context.now())
+        if moved:
+            self._context.note("audio", f"the caller's audio was moved on the session's time axis by {moved:+.3f} s")
+        frame = Frame(pcm, at)
+        self._ring.append(frame)
+        self._context.meter.user_audio_s += FRAME_SECONDS
+        for recognition in self._recognitions.values():
+            recognition.push(frame)
+        try:
+            heard = self._detector.push(frame)
+        except StageError as error:
+            self._detector_failed(error)
+            return
+        if heard is None:
+            return
+        if isinstance(heard, Onset):
+            self._context.post(SpeechStarted(self._context.now(), heard.since))
+        else:
+            self._context.post(SpeechStopped(self._context.now(), heard.until))
+
+    def _detector_failed(self, error: StageError) -> None:
+        self._failures += 1
+        self._context.note("vad", f"opened anew after: {error}")
+        if self._failures >= VAD_FAILURES_MAX:
+            self._context.on_deaf(error)
+        else:
+            self._detector = self._vad.open()
+
+    def open(self, turn: int, since: float) -> None:
+        """Recognise `turn` from a little before `since` on."""
+        frames = [frame for frame in self._ring if frame.end > since - PREROLL_SECONDS]
+        self._recognitions[turn] = Recognition(turn, self._asr, self._context, frames)
+
+    def finalise(self, turn: int, mark: int) -> None:
+        """Ask for the final of `turn`."""
+        if recognition := self._recognitions.get(turn):
+            recognition.finalise(mark)
+
+    def close(self, turn: int) -> None:
+        """Drop the recognition of `turn`."""
+        if recognition := self._recognitions.pop(turn, None):
+            recognition.task.cancel()
+
+    def close_all(self) -> None:
+        """Drop all recognitions."""
+        for turn in list(self._recognitions):
+            self.close(turn)

@@ -1,0 +1,166 @@
+"""The session's mouth: replies being made, the one that is played, and those that were cut and may still be reported
+on."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from duologue.audio import SAMPLE_RATE_HZ
+from duologue.core import actions as act
+from duologue.core import events as ev
+from duologue.ports.llm import LlmRequest
+from duologue.ports.transport import Transport
+from duologue.runtime.playout import Playout, PlayoutListener, Track
+from duologue.runtime.reply import ReplyContext, ReplyRun
+
+CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
+
+
+class Mouth:
+    """Carries out the core's actions on replies.
+
+    `context`: made anew for each reply, since a pack may have changed voice and model. `request`: the prompt of a
+    reply now; its second
+    argument allows tools.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        context: Callable[[], ReplyContext],
+        request: Callable[[int, bool], LlmRequest],
+    ) -> None:
+        self._transport = transport
+        self._make_context = context
+        self._request = request
+        self._context = context()
+        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out))
+        self._runs: dict[int, ReplyRun] = {}
+        self._cut_tracks: dict[int, Track] = {}
+        self._released_at: tuple[int, float] = (0, 0.0)
+
+    # --- the core's actions ---------------------------------------------------------------------------------------
+
+    def begin(self, action: act.BeginReply) -> None:
+        """Make a reply; play it at once unless it is speculative."""
+        meter = self._context.meter
+        run = self._run(action.reply, released=not action.speculative)
+        meter.replies += 1
+        meter.speculative += action.speculative
+        if not action.speculative:
+            self._play(run)
+        if action.text is not None:
+            run.say(action.text)
+        else:
+            run.generate(self._request(action.reply, True))
+
+    def release(self, action: act.ReleaseReply) -> None:
+        """The speculative reply may be heard."""
+        run = self._runs[action.reply]
+        self._context.meter.speculative_used += 1
+        run.release()
+        self._play(run)
+
+    def go_on(self, action: act.ContinueReply) -> None:
+        """Ask the model again, with the tools' results."""
+        run = self._runs.get(action.reply)
+        if run is None:  # taken over from another process, where it had asked for tools
+            run = self._run(action.reply, released=True)
+            self._play(run)
+        run.generate(self._request(action.reply, action.tools))
+
+    def fill(self, action: act.SpeakFiller) -> None:
+        """Cover a wait."""
+        run = self._runs.get(action.reply)
+        if run is None:  # taken over as above: something to hear while the tools are waited for
+            run = self._run(action.reply, released=True)
+            self._play(run)
+        run.filler(action.text)
+
+    def hold(self, action: act.HoldPlayout) -> None:
+        """Silence, everything kept."""
+        self._playout.hold()
+        self.report()
+
+    def resume(self, action: act.ResumePlayout) -> None:
+        """Go on from the held word."""
+        self._playout.resume()
+
+    def cancel(self, action: act.CancelReply) -> None:
+        """Silence for good; tell the core what was heard, or let the far side say it."""
+        context = self._context
+        run = self._runs.pop(action.reply, None)
+        track, position = (run.track if run else None), 0
+        if self._playout.track is not None and self._playout.track.reply == action.reply:
+            track, position = self._playout.cut()
+        heard = track.heard(position) if track else ""
+        if run:
+            run.cancel(heard)
+        if track and self._transport.plays_far_side and track.sent:
+            self._cut_tracks[action.reply] = track
+            for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
+                del self._cut_tracks[oldest]
+        else:
+            context.post(ev.ReplyEnded(context.now(), action.reply, heard, cut=True))
+
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    def report(self) -> None:
+        """Tell the core how far the reply was heard until now."""
+        track, context = self._playout.track, self._context
+        if track:
+            at = self._playout.position()
+            context.post(ev.HeardSoFar(context.now(), track.reply, track.heard(at), track.rest_s(at)))
+
+    def far_side_reports(self, event: ev.PlayoutReported) -> None:
+        """The far side says how much of a reply it has played."""
+        track, context = self._playout.track, self._context
+        if track and track.reply == event.reply:
+            heard = track.heard(event.samples)
+            self._playout.report(event.samples)
+            context.post(ev.HeardSoFar(context.now(), event.reply, heard, track.rest_s(event.samples)))
+        elif cut := self._cut_tracks.get(event.reply):
+            heard = cut.heard(min(event.samples, cut.made))
+            context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
+
+    @property
+    def spoken_s(self) -> float:
+        """Seconds of agent audio that were sent."""
+        return self._playout.sent_samples / SAMPLE_RATE_HZ
+
+    @property
+    def position_s(self) -> float:
+        """Seconds of the reply being played that were heard by now."""
+        return self._playout.position() / SAMPLE_RATE_HZ
+
+    def silence(self) -> None:
+        """The session is over: nothing more is heard, every reply stops."""
+        self._playout.cut()
+        for run in self._runs.values():
+            run.cancel("")
+        self._runs.clear()
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _run(self, number: int, *, released: bool) -> ReplyRun:
+        self._context = self._make_context()
+        run = self._runs[number] = ReplyRun(number, self._context, released=released)
+        return run
+
+    def _play(self, run: ReplyRun) -> None:
+        self._released_at = (run.number, self._context.now())
+        self._playout.start(run.track)
+
+    def _heard_first(self, reply: int) -> None:
+        context = self._context
+        number, released_at = self._released_at
+        if number == reply:
+            context.meter.timing("response", context.now() - released_at)
+        context.post(ev.ReplyHeard(context.now(), reply))
+
+    def _played_out(self, reply: int, heard: str) -> None:
+        self._runs.pop(reply, None)
+        self._context.post(ev.ReplyEnded(self._context.now(), reply, heard))
+
+    def live_tracks(self) -> Iterable[Track]:
+        """The tracks that are being made or played."""
+        return [run.track for run in self._runs.values()]

@@ -1,0 +1,86 @@
+"""What a session is put together from, and what it tells besides the core's events and actions."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from duologue.core.actions import Action
+from duologue.core.events import Event
+from duologue.core.messages import ToolSpec
+from duologue.core.policy import Policy
+from duologue.ports.asr import Asr
+from duologue.ports.llm import Llm
+from duologue.ports.tts import SpeechRequest, Tts
+from duologue.ports.vad import Vad
+from duologue.runtime.trace import Trace
+from duologue.runtime.user_tools import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The four stages that sessions share."""
+
+    vad: Vad
+    asr: Asr
+    llm: Llm
+    tts: Tts
+
+    def all(self) -> "tuple[Vad, Asr, Llm, Tts]":
+        """In the order in which speech passes them."""
+        return (self.vad, self.asr, self.llm, self.tts)
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Who speaks: a pack as far as a session needs it.
+
+    `speech`: the voice, as a request whose text is filled in. `phrases`: what the caller is likely to say. `llm`: a
+    stage of its own
+    in place of the shared one (the rehearsal of this pack's dialogues).
+    """
+
+    name: str
+    system: str = ""
+    greeting: str = ""
+    language: str | None = None
+    phrases: tuple[str, ...] = ()
+    speech: SpeechRequest = field(default_factory=lambda: SpeechRequest(""))
+    llm: Llm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Text that the model wrote for no ear (a mood, a stage direction), taken out of reply `reply` before synthesis."""
+
+    at: float
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that a stage had to say: a retry, a fallback, a chunk left out. `source`: the stage."""
+
+    at: float
+    source: str
+    text: str
+
+
+SessionEvent = Event | Action | Aside | Note
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSetup:
+    """What a session is made of; `Agent.session` puts it together.
+
+    `traced`: makes the trace from
+    the session's id and a function that gives its header.
+    """
+
+    stages: Stages
+    persona: Persona
+    policy: Policy
+    tools: tuple[Tool, ...] = ()
+    remote_tools: tuple[ToolSpec, ...] = ()
+    traced: Callable[[str, Callable[[], Mapping[str, Any]]], Trace] = lambda session_id, header: Trace(header)
+    snapshot: Mapping[str, Any] | None = None

@@ -1,0 +1,125 @@
+"""A recorded trace, told to a fresh core once more: it must decide the same, or the first difference is shown."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duologue.core.actions import Action
+from duologue.core.codec import decode, encode, from_data
+from duologue.core.policy import Policy
+from duologue.core.turns import Conversation
+from duologue.errors import ConfigurationError, DuologueError, ProtocolError
+from duologue.runtime.trace import VERSION
+
+
+class TraceError(DuologueError):
+    """A trace that can't be read: which file and line, and what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where the core decides otherwise. `line`: of the trace (1-based). Texts are JSON, empty for nothing."""
+
+    line: int
+    at: float
+    recorded: str
+    replayed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay found. `difference` None: the core gave the same actions throughout."""
+
+    path: Path
+    events: int
+    actions: int
+    seconds: float
+    difference: Difference | None
+
+
+def replay_file(path: Path) -> Replay:
+    """Replay the trace at `path`. Raises `TraceError` where it can't be read."""
+    lines = _lines(path)
+    conversation = _begin(path, lines)
+    pending: list[Action] = []
+    events = actions = 0
+    at, number = 0.0, 1
+    for number, line in lines:
+        kind, at = line.get("kind"), float(line.get("at", at))
+        if kind == "note":
+            continue
+        if kind == "action":
+            actions += 1
+            replayed = pending.pop(0) if pending else None
+            if replayed is None or encode(replayed) != _bare(line):
+                return Replay(path, events, actions, at, _difference(number, at, line, replayed))
+            continue
+        if pending:
+            return Replay(path, events, actions, at, _difference(number, at, None, pending[0]))
+        events += 1
+        pending = _step(conversation, path, number, line)
+    left = _difference(number + 1, at, None, pending[0]) if pending else None
+    return Replay(path, events, actions, at, left)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, text in enumerate(file, 1):
+                try:
+                    line = json.loads(text)
+                except json.JSONDecodeError as error:
+                    raise TraceError(
+                        f"{path}:{number}: not JSON ({error.msg})", hint="Was the file cut off?"
+                    ) from error
+                if not isinstance(line, dict):
+                    raise TraceError(f"{path}:{number}: expected an object", hint="Give a trace.jsonl of Duologue")
+                yield number, line
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror or error}", hint="Check the path") from error
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path}: not UTF-8 text", hint="Give a trace.jsonl of Duologue") from error
+
+
+def _begin(path: Path, lines: Iterator[tuple[int, dict[str, Any]]]) -> Conversation:
+    number, header = next(lines, (0, {}))
+    if header.get("kind") != "header":
+        raise TraceError(f"{path}:{number or 1}: expected a header", hint="Give a trace.jsonl, from its start")
+    if header.get("version") != VERSION:
+        raise TraceError(
+            f"{path}:1: a trace of version {header.get('version')!r}, expected {VERSION}",
+            hint="Replay it with the release that recorded it",
+        )
+    try:
+        return Conversation.restore(from_data(Policy, header["policy"]), header["conversation"])
+    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+        raise TraceError(f"{path}:1: the header does not fit: {error}") from error
+
+
+def _step(conversation: Conversation, path: Path, number: int, line: dict[str, Any]) -> list[Action]:
+    kind = line.get("kind")
+    try:
+        if kind == "advance":
+            return conversation.advance(float(line["until"]))
+        if kind == "take_over":
+            return conversation.take_over()
+        if kind == "event":
+            return conversation.feed(decode(_bare(line)))
+    except (ValueError, KeyError) as error:
+        raise TraceError(f"{path}:{number}: {error}") from error
+    except ProtocolError as error:
+        raise TraceError(f"{path}:{number}: the core refuses what it took when this was recorded: {error}") from error
+    raise TraceError(f"{path}:{number}: {kind!r} is no kind of entry")
+
+
+def _bare(line: dict[str, Any]) -> dict[str, Any]:
+    """The event or action of a line; an event's own `at` is exact, the line's is not needed."""
+    return {key: value for key, value in line.items() if key not in ("kind", "step_at")}
+
+
+def _difference(number: int, at: float, recorded: dict[str, Any] | None, replayed: Action | None) -> Difference:
+    was = json.dumps(_bare(recorded), ensure_ascii=False) if recorded else ""
+    now = json.dumps(encode(replayed), ensure_ascii=False) if replayed else ""
+    return Difference(number, at, was, now)

@@ -1,0 +1,260 @@
+"""One reply: LLM → chunks → synthesis → track, cancelled as a unit.
+
+Two tasks: one streams the model and cuts its text into chunks, the other speaks them one after the other. `cancel`
+ends both:
+the model's connection closes, the synthesis stops, and nothing of the reply is posted any more.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from duologue.core.chunking import Chunker
+from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
+from duologue.core.messages import ToolCall
+from duologue.core.spoken_text import SpokenTextFilter
+from duologue.errors import DuologueError, StageError
+from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
+from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
+from duologue.runtime.meter import Meter
+from duologue.runtime.playout import Chunk, Track
+
+CHUNKS_WAITING_MAX: Final = 32  # beyond it the model's stream is read no further
+UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough to begin with, little to throw away
+TEXT_CHARS_MAX: Final = 20_000  # of one reply, about twenty minutes of speech: the model ran wild, it is cut there
+CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synthesiser
+
+Note = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTools:
+    """What a tool call's name tells about it: see `ToolRequested`."""
+
+    timeout_s: float | None = None
+    far_side: bool = False
+    cancellable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyContext:
+    """What a reply needs of its session. `post` feeds the core; `note` writes to the trace (source, text);
+    `now` is session seconds; `spawn` starts a task that the session watches; `tool_traits` knows the tools by name;
+    `on_aside` is told what the filter took out."""
+
+    llm: Llm
+    tts: Tts
+    speech: SpeechRequest
+    meter: Meter
+    post: Callable[[Event], None]
+    note: Note
+    now: Callable[[], float]
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    tool_traits: Callable[[str], ReplyTools]
+    on_aside: Callable[[int, str], None]
+
+
+class ReplyRun:
+    """The making of one reply, from the model's stream to audio in its `track`."""
+
+    def __init__(self, number: int, context: ReplyContext, *, released: bool) -> None:
+        self.number = number
+        self.track = Track(number)
+        self._context = context
+        self._chunks: asyncio.Queue[tuple[str, bool] | None] = asyncio.Queue(CHUNKS_WAITING_MAX)
+        self._released = asyncio.Event()
+        if released:
+            self._released.set()
+        self._speaking = context.spawn(self._speak())
+        self._generating: asyncio.Task[None] | None = None
+        self._cancelled = False
+        self._begun_at = context.now()
+        self._text_chars = 0
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What runs for it."""
+        return [self._speaking, *([self._generating] if self._generating else [])]
+
+    def say(self, text: str) -> None:
+        """Speak `text` as it stands; no model is asked."""
+        self._generating = self._context.spawn(self._recite(text))
+
+    def generate(self, request: LlmRequest) -> None:
+        """Ask the model; called again with the tools' results when it has used tools."""
+        self._generating = self._context.spawn(self._generate(request))
+
+    def filler(self, text: str) -> None:
+        """Speak `text` next, if there is room; it enters no history."""
+        if not self._chunks.full():
+            self._chunks.put_nowait((text, False))
+
+    def release(self) -> None:
+        """The turn is over: synthesise on."""
+        self._released.set()
+
+    def cancel(self, heard: str) -> None:
+        """Stop everything; nothing is posted after this. `heard`: what was not for nothing."""
+        self._cancelled = True
+        self._context.meter.wasted_output_chars += max(0, self._text_chars - len(heard))
+        for task in self.tasks:
+            task.cancel()
+
+    # --- text -----------------------------------------------------------------------------------------------------
+
+    def _post(self, event: Event) -> None:
+        if not self._cancelled:
+            self._context.post(event)
+
+    async def _recite(self, text: str) -> None:
+        chunker = Chunker()
+        for chunk in [*chunker.push(text), *chunker.flush()]:
+            await self._hand_over(chunk)
+        self._post(ReplyGenerated(self._context.now(), self.number))
+        await self._chunks.put(None)
+
+    async def _generate(self, request: LlmRequest) -> None:
+        context = self._context
+        calls = 0
+        try:
+            calls = await self._stream(request)
+        except DuologueError as error:
+            stage = error.stage if isinstance(error, StageError) else "llm"
+            self._post(ReplyFailed(context.now(), self.number, stage, str(error)))
+        self._post(ReplyGenerated(context.now(), self.number))
+        if calls == 0:
+            await self._chunks.put(None)
+
+    async def _stream(self, request: LlmRequest) -> int:
+        """Stream one answer of the model into chunks; how many tools it called."""
+        context, begun_at = self._context, self._context.now()
+        chunker, spoken, calls, first = Chunker(), SpokenTextFilter(), 0, True
+        failure: DuologueError | None = None
+        context.meter.requests += 1
+        try:
+            async with aclosing(context.llm.stream(request)) as items:
+                async for item in items:
+                    if isinstance(item, TextDelta):
+                        if first:
+                            context.meter.timing("llm_first_token", context.now() - begun_at)
+                            first = False
+                        if not await self._text(chunker.push(self._speakable(spoken, item.text))):
+                            break
+                    else:
+                        calls += self._no_text(item)
+        except DuologueError as error:
+            failure = error
+        await self._text([*chunker.push(self._speakable(spoken, None)), *chunker.flush()])  # said even after a failure
+        if failure:
+            raise failure
+        return calls
+
+    async def _text(self, chunks: list[str]) -> bool:
+        """Hand `chunks` over; whether there is room for more in this reply."""
+        for chunk in chunks:
+            await self._hand_over(chunk)
+        if self._text_chars <= TEXT_CHARS_MAX:
+            return True
+        self._context.note("llm", f"cut at {TEXT_CHARS_MAX} characters")
+        return False
+
+    def _no_text(self, item: ToolCallRequest | Usage | LlmFinished) -> int:
+        """Deal with an item that is no text; how many tools it calls."""
+        if isinstance(item, ToolCallRequest):
+            self._request_tool(item.call)
+            return 1
+        if isinstance(item, Usage):
+            self._context.meter.usage(item)
+        else:
+            self._finished(item)
+        return 0
+
+    def _finished(self, item: LlmFinished) -> None:
+        for text in item.notes:
+            self._context.note("llm", text)
+        if item.reason not in ("stop", "tool_calls"):
+            self._context.note("llm", f"the model stopped early: {item.reason}")
+
+    def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
+        text = spoken.flush() if delta is None else spoken.push(delta)
+        for aside in spoken.take_asides():
+            self._context.on_aside(self.number, aside)
+        return text
+
+    def _request_tool(self, call: ToolCall) -> None:
+        traits = self._context.tool_traits(call.name)
+        self._post(
+            ToolRequested(
+                self._context.now(),
+                self.number,
+                call.call_id,
+                call.name,
+                call.arguments,
+                timeout_s=traits.timeout_s,
+                far_side=traits.far_side,
+                cancellable=traits.cancellable,
+            )
+        )
+
+    async def _hand_over(self, text: str) -> None:
+        self._text_chars += len(text)
+        self._post(ReplyText(self._context.now(), self.number, text))
+        await self._chunks.put((text, True))
+
+    # --- speech ---------------------------------------------------------------------------------------------------
+
+    async def _speak(self) -> None:
+        failures = spoken = 0
+        while (waiting := await self._chunks.get()) is not None:
+            if spoken >= UNRELEASED_CHUNKS_MAX:
+                await self._released.wait()
+            await self.track.room.wait()
+            text, in_text = waiting
+            chunk = self.track.begin_chunk(text, in_text=in_text)
+            error = await self._speak_chunk(chunk)
+            spoken += 1
+            failures = failures + 1 if error else 0
+            if error and failures >= CHUNK_FAILURES_MAX:
+                self._post(ReplyFailed(self._context.now(), self.number, "tts", str(error)))
+                self._drain()
+                break
+        self.track.finish()
+
+    def _drain(self) -> None:
+        """The synthesiser is broken: let the model's task go, it writes for nobody."""
+        if self._generating:
+            self._generating.cancel()
+        while not self._chunks.empty():
+            self._chunks.get_nowait()
+
+    async def _speak_chunk(self, chunk: Chunk) -> DuologueError | None:
+        """Synthesise one chunk, once more if it failed before its first sample; the error, if it stays silent."""
+        for attempt in (1, 2):
+            try:
+                await self._synthesise(chunk)
+            except StageError as error:
+                if chunk.samples == 0 and error.retryable and attempt == 1:
+                    self._context.note("tts", f"tried again: {error}")
+                    continue
+                self._context.note("tts", f"a chunk was left out or cut short: {error}")
+                if chunk.samples == 0:
+                    chunk.in_text = False  # it was never heard
+                    return error
+            break
+        chunk.complete = True
+        return None
+
+    async def _synthesise(self, chunk: Chunk) -> None:
+        context, begun_at = self._context, self._context.now()
+        async with aclosing(context.tts.synthesise(replace(context.speech, text=chunk.text))) as items:
+            async for item in items:
+                if not isinstance(item, SpeechAudio):
+                    chunk.words.append(item)
+                    continue
+                if chunk.samples == 0:
+                    context.meter.timing("tts_first_audio", context.now() - begun_at)
+                context.meter.synthesised_s += len(item.pcm) / 32_000
+                self.track.add(item.pcm)
+                await self.track.room.wait()

@@ -1,0 +1,476 @@
+"""The shell: tell the core what happened, carry out what it decides, re-arm one deadline. It decides nothing itself.
+
+One session serves one caller over one transport. Everything runs on one event loop; whatever takes long runs in tasks
+that
+belong to the session and end with it.
+"""
+
+import asyncio
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Self
+
+from duologue.core import actions as act
+from duologue.core import events as ev
+from duologue.core.actions import Action
+from duologue.core.codec import to_data
+from duologue.core.messages import Message, ToolSpec
+from duologue.core.turns import Conversation, Phase
+from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
+from duologue.ports.asr import AsrContext
+from duologue.ports.llm import Llm, LlmRequest, TextDelta, Usage
+from duologue.ports.transport import Transport
+from duologue.runtime.hearing import Ear, EarContext
+from duologue.runtime.meter import Meter
+from duologue.runtime.mouth import Mouth
+from duologue.runtime.parts import Aside, Note, Persona, SessionEvent, SessionSetup
+from duologue.runtime.reply import ReplyContext
+from duologue.runtime.toolbox import Toolbox
+
+EVENTS_WAITING_MAX: Final = 2000  # of one reader of `events`; a reader that sleeps loses the oldest
+SNAPSHOT_VERSION: Final = 1
+SUMMARISE: Final = (
+    "Summarise the conversation so far for your own memory: facts, names, wishes, promises, open questions. "
+    "At most 200 words, in the language of the conversation."
+)
+
+
+class Session:
+    """One conversation with one caller. Use it as `async with agent.session(transport) as session`."""
+
+    def __init__(self, transport: Transport, setup: SessionSetup) -> None:
+        self.transport = transport
+        self.meter = Meter()
+        self.error: DuologueError | None = None
+        self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
+        self._setup = setup
+        self._persona = setup.persona
+        self._conversation = self._make_conversation()
+        self._loop = asyncio.get_running_loop()
+        self._t0 = self._loop.time() - self._conversation.now
+        self._inbox: deque[ev.Event] = deque()
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._readers: list[asyncio.Queue[SessionEvent | None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = asyncio.Event()
+        self.trace = setup.traced(self.id, self._trace_header)
+        self._ear = Ear(setup.stages.vad, setup.stages.asr, self._ear_context())
+        self._toolbox = Toolbox(
+            setup.tools,
+            setup.remote_tools,
+            meter=self.meter,
+            post=self.post,
+            note=self.note,
+            now=self.now,
+            spawn=self._spawn,
+        )
+        self._mouth = Mouth(transport, self._reply_context, self._request)
+
+    def _ear_context(self) -> EarContext:
+        return EarContext(
+            meter=self.meter,
+            post=self.post,
+            note=self.note,
+            now=self.now,
+            spawn=self._spawn,
+            asr_context=lambda: AsrContext(self._persona.language, self._persona.phrases),
+            on_deaf=self._deaf,
+        )
+
+    def _make_conversation(self) -> Conversation:
+        setup = self._setup
+        if setup.snapshot is None:
+            return Conversation(setup.policy, system=self._persona.system, pack=self._persona.name)
+        if setup.snapshot.get("version") != SNAPSHOT_VERSION:
+            raise ProtocolError(
+                f"a snapshot of version {setup.snapshot.get('version')!r}, expected {SNAPSHOT_VERSION}",
+                hint="Take it with the same release that restores it",
+            )
+        try:
+            return Conversation.restore(setup.policy, setup.snapshot["conversation"])
+        except (KeyError, ValueError) as error:
+            raise ProtocolError(f"the snapshot can't be read: {error}") from error
+
+    def _trace_header(self) -> dict[str, Any]:
+        stages = self._setup.stages
+        return {
+            "session": self.id,
+            "policy": to_data(self._setup.policy),
+            "stages": {
+                "vad": stages.vad.name,
+                "asr": stages.asr.name,
+                "llm": f"{self._llm.name} ({self._llm.model})",
+                "tts": stages.tts.name,
+            },
+            "is_language_model": self._llm.is_language_model,
+            "conversation": self._conversation.snapshot(),
+        }
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if not self._llm.is_language_model:
+            self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
+        self._spawn(self._run_transport())
+        if self._setup.snapshot is not None:
+            self.trace.taken_over(self.now())
+            self._carry_out_all(self._conversation.take_over())
+        elif self._persona.greeting:
+            self.say(self._persona.greeting)
+        self._rearm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if not self._closed.is_set():
+                await self.close("left", finish=error is None)
+        finally:
+            await self._end()
+
+    async def close(self, reason: str = "closed", *, finish: bool = True) -> None:
+        """End the session; with `finish` after the agent has said what it is saying. Returns when it is over."""
+        if not self._closed.is_set():
+            self.post(ev.CloseRequested(self.now(), reason, finish))
+        await self._closed.wait()
+
+    async def wait_closed(self) -> None:
+        """Return when the session is over, whoever ended it."""
+        await self._closed.wait()
+
+    async def _run_transport(self) -> None:
+        try:
+            await self.transport.run(self)
+            reason = "hung up"
+        except TransportError as error:
+            self.error, reason = error, "connection lost"
+            self.note("transport", str(error))
+        if not self._closed.is_set():
+            self.post(ev.CloseRequested(self.now(), reason, finish=False))
+
+    async def _end(self) -> None:
+        """Stop and await everything that belongs to the session."""
+        self._closed.set()
+        self._rearm()
+        self._mouth.silence()
+        await self.transport.aclose()
+        await self._toolbox.finish()
+        self._ear.close_all()
+        pending = list(self._tasks)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        self.meter.agent_audio_s = self._mouth.spoken_s
+        self.trace.close()
+        self._end_events()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """A task that belongs to the session: its failure is the session's, and it ends with it."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crash(error)
+
+    def _crash(self, error: BaseException) -> None:
+        """A promise of ours broke: say so and end, rather than hang."""
+        self.error = error if isinstance(error, DuologueError) else InternalError(f"{type(error).__name__}: {error}")
+        self.note("internal", str(self.error))
+        self._mouth.silence()
+        self._end_events()
+
+    # --- beats ----------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Session seconds."""
+        return self._loop.time() - self._t0
+
+    def post(self, event: ev.Event) -> None:
+        """Tell the core `event`, and carry out what it decides. From inside an action it waits its turn.
+
+        Raises `ProtocolError` for an event that is out of order.
+        """
+        self._inbox.append(event)
+        if self._draining:
+            return
+        self._drain(lambda: None)
+
+    def _drain(self, first: Callable[[], None]) -> None:
+        self._draining = True
+        try:
+            first()
+            while self._inbox:
+                self._beat(self._inbox.popleft())
+        except ProtocolError:
+            raise
+        except Exception as error:  # whatever it is, a session must not hang half-decided: it ends and says why
+            self._crash(error)
+        finally:
+            self._draining = False
+            self._rearm()
+
+    def _beat(self, event: ev.Event) -> None:
+        if self._closed.is_set():
+            return
+        self.trace.begin_step()
+        if event.at < self._conversation.now:
+            event = replace(event, at=self._conversation.now)  # a timer fired between the stamp and here
+        self._advance(event.at)
+        actions = self._conversation.feed(event)
+        self.trace.event(event)
+        self._publish(event)
+        self.trace.actions(event.at, actions)
+        self._carry_out_all(actions)
+
+    def _advance(self, now: float) -> None:
+        deadline = self._conversation.deadline
+        if deadline is not None and deadline <= now:
+            actions = self._conversation.advance(now)
+            self.trace.advanced(now)
+            self.trace.actions(now, actions)
+            self._carry_out_all(actions)
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        if self._closed.is_set():
+            return
+        self.trace.begin_step()
+        self._drain(lambda: self._advance(max(self.now(), self._conversation.deadline or 0.0)))
+
+    def _rearm(self) -> None:
+        deadline = None if self._closed.is_set() else self._conversation.deadline
+        if self._timer:
+            if deadline is not None and self._timer.when() == deadline + self._t0:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline + self._t0, self._on_deadline)
+
+    def _carry_out_all(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._publish(action)
+            carry_out = CARRY_OUT.get(type(action))
+            if carry_out:
+                carry_out(self, action)
+
+    # --- the transport's sink -------------------------------------------------------------------------------------
+
+    def audio(self, pcm: bytes) -> None:
+        """The next 20 ms of the caller: 640 bytes."""
+        if not self._closed.is_set():
+            self._ear.audio(pcm)
+
+    def event(self, event: ev.Event) -> None:
+        """Something the caller's side did.
+
+        What comes out of order is noted and dropped: a peer can't know our phase.
+        """
+        if isinstance(event, ev.PlayoutReported):
+            self._mouth.far_side_reports(event)
+            return
+        try:
+            self.post(replace(event, at=self.now()))
+        except ProtocolError as error:
+            self.note("transport", f"dropped: {error}")
+
+    def _deaf(self, error: StageError) -> None:
+        self.error = error
+        self.post(ev.CloseRequested(self.now(), f"voice activity detection failed: {error}"))
+
+    # --- what a program does --------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, interruptible: bool = True, in_history: bool = True) -> None:
+        """Say `text`, word for word, as soon as nobody else has the floor."""
+        self.post(ev.SayRequested(self.now(), text, interruptible, in_history))
+
+    def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True) -> None:
+        """A turn of the user that is typed. `images`: http(s) or data URLs."""
+        self.post(ev.TypedTurn(self.now(), text, tuple(images), reply))
+
+    def show(self, *images: str) -> None:
+        """Images (http(s) or data URLs) that go with the user's open or next turn."""
+        self.post(ev.ImagesShown(self.now(), images))
+
+    def request_reply(self, *, instructions: str | None = None, in_history: bool = True) -> None:
+        """A reply now; with other `instructions` for once, or one that leaves no trace in the history."""
+        self.post(ev.ReplyRequested(self.now(), instructions, in_history))
+
+    def open_turn(self) -> None:
+        """Push-to-talk pressed."""
+        self.post(ev.TurnOpened(self.now()))
+
+    def commit_turn(self) -> None:
+        """Push-to-talk released, or a manual commit."""
+        self.post(ev.TurnCommitted(self.now()))
+
+    def clear_turn(self) -> None:
+        """Forget the open turn."""
+        self.post(ev.TurnCleared(self.now()))
+
+    def interrupt(self) -> None:
+        """Silence the agent."""
+        self.post(ev.InterruptRequested(self.now()))
+
+    def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
+        """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
+        self.post(ev.EndpointingChanged(self.now(), automatic, reply_automatically))
+
+    def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
+        """The result of a tool that the far side ran (`RunTool` with `far_side`)."""
+        self.post(ev.ToolReturned(self.now(), call_id, output, failed))
+
+    def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
+        """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
+        self._toolbox.set_remote(specs)
+
+    def use_persona(self, persona: Persona) -> None:
+        """Another pack, from the next turn on."""
+        self._persona = persona
+        self.post(ev.PackChanged(self.now(), persona.name, persona.system))
+
+    async def events(self) -> AsyncIterator[SessionEvent]:
+        """Everything that happens and is decided, from now until the session is over.
+
+        A reader that falls more than `EVENTS_WAITING_MAX` behind loses the oldest.
+        """
+        queue: asyncio.Queue[SessionEvent | None] = asyncio.Queue(EVENTS_WAITING_MAX)
+        if self._closed.is_set():
+            return
+        self._readers.append(queue)
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            self._readers.remove(queue)
+
+    def _publish(self, event: SessionEvent) -> None:
+        if self._readers and not isinstance(event, ev.HeardSoFar):
+            for queue in self._readers:
+                _put(queue, event)
+
+    def note(self, source: str, text: str) -> None:
+        """Write to the trace, and tell the readers of `events`."""
+        now = self.now()
+        self.trace.note(now, source, text)
+        self._publish(Note(now, source, text))
+
+    @property
+    def phase(self) -> Phase:
+        """Who has the floor."""
+        return self._conversation.phase
+
+    @property
+    def conversation(self) -> Conversation:
+        """The core, to look at: `history`, `summary`, `phase`."""
+        return self._conversation
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over."""
+        return self._closed.is_set()
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state as JSON-able data; `agent.session(transport, snapshot=…)` goes on from it elsewhere."""
+        self._mouth.report()
+        return {"version": SNAPSHOT_VERSION, "id": self.id, "conversation": self._conversation.snapshot()}
+
+    # --- what the core's actions mean -----------------------------------------------------------------------------
+
+    @property
+    def _llm(self) -> Llm:
+        return self._persona.llm or self._setup.stages.llm
+
+    def _reply_context(self) -> ReplyContext:
+        return ReplyContext(
+            llm=self._llm,
+            tts=self._setup.stages.tts,
+            speech=self._persona.speech,
+            meter=self.meter,
+            post=self.post,
+            note=self.note,
+            now=self.now,
+            spawn=self._spawn,
+            tool_traits=self._toolbox.traits,
+            on_aside=self._aside,
+        )
+
+    def _aside(self, reply: int, text: str) -> None:
+        now = self.now()
+        self.trace.note(now, "llm", "not spoken", reply=reply, aside=text)
+        self._publish(Aside(now, reply, text))
+
+    def _request(self, reply: int, tools: bool) -> LlmRequest:
+        specs = self._toolbox.specs if tools else ()
+        return LlmRequest(tuple(self._conversation.prompt(reply)), tools=specs, session=self.id)
+
+    def _open_recognition(self, action: act.OpenRecognition) -> None:
+        self._ear.open(action.turn, action.since)
+
+    def _finalise_recognition(self, action: act.FinaliseRecognition) -> None:
+        self._ear.finalise(action.turn, action.mark)
+
+    def _close_recognition(self, action: act.CloseRecognition) -> None:
+        self._ear.close(action.turn)
+
+    def _summarise(self, action: act.SummariseHistory) -> None:
+        messages = [*self._conversation.to_summarise(action.items), Message("user", SUMMARISE)]
+        self._spawn(self._summary(action.items, tuple(messages)))
+
+    async def _summary(self, items: int, messages: tuple[Message, ...]) -> None:
+        text = ""
+        try:
+            async with aclosing(self._llm.stream(LlmRequest(messages, output_tokens_max=400))) as stream:
+                async for item in stream:
+                    if isinstance(item, TextDelta):
+                        text += item.text
+                    elif isinstance(item, Usage):
+                        self.meter.usage(item)
+        except DuologueError as error:
+            self.note("llm", f"no summary, an extract takes its place: {error}")
+            text = ""
+        self.post(ev.SummaryMade(self.now(), items, text))
+
+    def _close_session(self, action: act.CloseSession) -> None:
+        self._mouth.silence()
+        self._end_events()
+
+    def _end_events(self) -> None:
+        """Readers see all that was published before, and then the end."""
+        self._closed.set()
+        for queue in self._readers:
+            _put(queue, None)
+
+
+def _put(queue: "asyncio.Queue[SessionEvent | None]", event: SessionEvent | None) -> None:
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(event)
+
+
+CARRY_OUT: Final[Mapping[type[Action], Callable[[Session, Any], None]]] = {
+    act.OpenRecognition: Session._open_recognition,
+    act.FinaliseRecognition: Session._finalise_recognition,
+    act.CloseRecognition: Session._close_recognition,
+    act.BeginReply: lambda session, action: session._mouth.begin(action),
+    act.ReleaseReply: lambda session, action: session._mouth.release(action),
+    act.ContinueReply: lambda session, action: session._mouth.go_on(action),
+    act.SpeakFiller: lambda session, action: session._mouth.fill(action),
+    act.CancelReply: lambda session, action: session._mouth.cancel(action),
+    act.HoldPlayout: lambda session, action: session._mouth.hold(action),
+    act.ResumePlayout: lambda session, action: session._mouth.resume(action),
+    act.RunTool: lambda session, action: session._toolbox.run(action),
+    act.CancelTool: lambda session, action: session._toolbox.cancel(action),
+    act.SummariseHistory: Session._summarise,
+    act.CloseSession: Session._close_session,
+}

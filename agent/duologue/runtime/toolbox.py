@@ -1,0 +1,83 @@
+"""The tools of a session: ours, run in tasks beside each other, and those that the far side runs."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final
+
+from duologue.core.actions import CancelTool, RunTool
+from duologue.core.events import Event, ToolReturned
+from duologue.core.messages import ToolSpec
+from duologue.nearest import did_you_mean
+from duologue.runtime.meter import Meter
+from duologue.runtime.reply import ReplyTools
+from duologue.runtime.user_tools import Tool, ToolFailure
+
+LINGER_S: Final = 5.0  # a tool that can't be stopped may finish so long after the session
+
+
+class Toolbox:
+    """Runs tools and posts their results."""
+
+    def __init__(
+        self,
+        tools: Iterable[Tool],
+        remote: Iterable[ToolSpec],
+        *,
+        meter: Meter,
+        post: Callable[[Event], None],
+        note: Callable[[str, str], None],
+        now: Callable[[], float],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._tools = {tool.spec.name: tool for tool in tools}
+        self._remote = {spec.name: spec for spec in remote}
+        self._running: dict[str, tuple[RunTool, asyncio.Task[None]]] = {}
+        self._meter, self._post, self._note, self._now, self._spawn = meter, post, note, now, spawn
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """All tools as the model sees them."""
+        return (*(tool.spec for tool in self._tools.values()), *self._remote.values())
+
+    def traits(self, name: str) -> ReplyTools:
+        """Time-out, who runs it, whether it can be stopped."""
+        if name in self._remote:
+            return ReplyTools(far_side=True)
+        return self._tools[name].traits if name in self._tools else ReplyTools()
+
+    def set_remote(self, specs: Iterable[ToolSpec]) -> None:
+        """The far side offers these tools from now on."""
+        self._remote = {spec.name: spec for spec in specs}
+
+    def run(self, action: RunTool) -> None:
+        """Start a tool of ours. One of the far side is sent over by whoever reads the session's events."""
+        if not action.far_side:
+            self._running[action.call_id] = (action, self._spawn(self._run(action)))
+
+    def cancel(self, action: CancelTool) -> None:
+        """Stop a tool, if it still runs."""
+        if running := self._running.pop(action.call_id, None):
+            running[1].cancel()
+
+    async def finish(self) -> None:
+        """The session is over: stop what can be stopped, give the rest a moment."""
+        lingering = [task for action, task in self._running.values() if not self.traits(action.name).cancellable]
+        if lingering:
+            await asyncio.wait(lingering, timeout=LINGER_S)
+
+    async def _run(self, action: RunTool) -> None:
+        begun_at, failed = self._now(), False
+        try:
+            output = await self._tool(action.name).run(action.arguments)
+        except ToolFailure as error:
+            output, failed = f"Failed: {error}", True
+            self._note("tool", f"{action.name}: {error}")
+        self._running.pop(action.call_id, None)
+        self._meter.timing("tool", self._now() - begun_at)
+        self._post(ToolReturned(self._now(), action.call_id, output, failed))
+
+    def _tool(self, name: str) -> Tool:
+        if name not in self._tools:
+            known = ", ".join(self._tools) or "none"
+            raise ToolFailure(f"there is no tool {name!r}. {did_you_mean(name, self._tools)} There is: {known}")
+        return self._tools[name]

@@ -1,0 +1,100 @@
+"""Functions that the model may call: described from their signature, their arguments validated, run beside each
+other."""
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, overload
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic_core import to_json
+
+from duologue.core.messages import ToolSpec
+from duologue.errors import ConfigurationError, DuologueError
+from duologue.runtime.reply import ReplyTools
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function of ours that the model may call."""
+
+    spec: ToolSpec
+    function: Callable[..., Any]
+    arguments: type[BaseModel]
+    traits: ReplyTools
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself, for its author's tests."""
+        return self.function(*args, **kwargs)
+
+    async def run(self, arguments: str) -> str:
+        """Call it with JSON `arguments`; its result as text.
+
+        `ToolFailure` says what went wrong, in words for the model.
+        """
+        try:
+            given = self.arguments.model_validate_json(arguments or "{}")
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}" for problem in error.errors()
+            )
+            raise ToolFailure(f"the arguments do not fit: {problems}") from error
+        named = {name: getattr(given, name) for name in type(given).model_fields}
+        try:
+            if inspect.iscoroutinefunction(self.function):
+                result = await self.function(**named)
+            else:
+                result = await asyncio.to_thread(self.function, **named)
+                if isinstance(result, Awaitable):
+                    result = await result
+        except Exception as error:  # whatever a user's function raises, the conversation goes on and the model is told
+            raise ToolFailure(f"{type(error).__name__}: {error}") from error
+        return result if isinstance(result, str) else to_json(result, fallback=str).decode()
+
+
+class ToolFailure(DuologueError):
+    """A tool could not do its work; the text is for the model."""
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(*, timeout_s: float | None = None, cancellable: bool = True) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(
+    function: Callable[..., Any] | None = None, /, *, timeout_s: float | None = None, cancellable: bool = True
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a function callable for the model.
+
+    Its name, docstring and annotated parameters are what the model sees. A plain function runs in a thread.
+    `timeout_s`: give up after
+    it (default: `reply.tool_s_max`). `cancellable=False`: when the user interrupts, let it finish and remember its
+    result.
+    Raises `ConfigurationError` for a function that can't be described.
+    """
+    traits = ReplyTools(timeout_s=timeout_s, cancellable=cancellable)
+    if function is None:
+        return lambda decorated: _describe(decorated, traits)
+    return _describe(function, traits)
+
+
+def _describe(function: Callable[..., Any], traits: ReplyTools) -> Tool:
+    name = getattr(function, "__name__", "tool")
+    fields: dict[str, Any] = {}
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            raise ConfigurationError(
+                f"tool {name}: parameter {parameter} can't be described to a model", hint="Give each parameter a name"
+            )
+        if parameter.annotation is parameter.empty:
+            raise ConfigurationError(
+                f"tool {name}: parameter {parameter.name} has no type", hint=f"Write {parameter.name}: str, say"
+            )
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (parameter.annotation, default)
+    arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+    schema = arguments.model_json_schema()
+    schema.pop("title", None)
+    spec = ToolSpec(name, inspect.getdoc(function) or "", json.loads(json.dumps(schema)))
+    return Tool(spec, function, arguments, traits)

@@ -1,0 +1,92 @@
+"""VAD → ASR → LLM → TTS put together from settings: each stage as named, or, for `auto`, the best that is really there.
+
+Reached by the entry point `duologue.cascade: default`. Says of each choice which it was and why; the agent passes that
+on to the
+trace, so that nobody has to guess what answered.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from duologue import registry
+from duologue.packs import Pack
+from duologue.ports import Llm, SpeechRequest
+from duologue.runtime.parts import Persona, Stages
+from duologue.settings import Settings, StageChoice
+from duologue_pipelines.llm import discover
+from duologue_pipelines.llm.rehearsal import RehearsalLlm
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """The stages, and how a pack is spoken through them."""
+
+    stages: Stages
+    notes: tuple[str, ...]
+
+    def persona(self, pack: Pack, settings: Settings) -> Persona:
+        """`pack` in the settings' language: its words, its voice, and where nobody better answers, its dialogues."""
+        language = pack.language_for(settings.language)
+        voice = settings.tts.options.get("voice") or pack.voice_name(self.stages.tts.name, language)
+        manner = pack.manifest.voice
+        speech = SpeechRequest("", language, voice, speed=manner.speed, loudness=manner.loudness)
+        return Persona(
+            pack.name,
+            pack.system(language),
+            pack.greeting(language) or "",
+            language=settings.language or language,
+            phrases=pack.phrases(language),
+            speech=speech,
+            llm=self._rehearsed(pack),
+        )
+
+    def _rehearsed(self, pack: Pack) -> Llm | None:
+        llm = self.stages.llm
+        return llm.with_exchanges(pack.samples) if isinstance(llm, RehearsalLlm) else None
+
+
+async def build(settings: Settings, pack: Pack | None) -> Cascade:
+    """The stages that `settings` name. Raises `ConfigurationError` for a wrong name or option and `StageUnavailable`
+    where something named is not there; loads no model (`warm_up` does)."""
+    language = settings.language or (pack.default_language if pack else None)
+    notes: list[str] = []
+    vad = registry.make("vad", _decided("vad", settings, language, notes))
+    asr = registry.make("asr", _decided("asr", settings, language, notes))
+    tts = registry.make("tts", _decided("tts", settings, language, notes))
+    llm = await _llm(settings, pack, notes)
+    return Cascade(Stages(vad, asr, llm, tts), tuple(notes))
+
+
+def _decided(stage: str, settings: Settings, language: str | None, notes: list[str]) -> StageChoice:
+    choice = settings.stage(stage)
+    if choice.use != AUTO:
+        return choice
+    name, why = registry.choose_auto(stage, options=choice.options, language=language)
+    notes.append(f"{stage}: {name} ({why})")
+    return _using(choice, name, {})
+
+
+def _using(choice: StageChoice, name: str, options: Mapping[str, Any]) -> StageChoice:
+    decided: StageChoice = choice.model_copy(update={**options, "use": name})
+    return decided
+
+
+async def _llm(settings: Settings, pack: Pack | None, notes: list[str]) -> Llm:
+    choice = settings.llm
+    if choice.use == AUTO and not {"base_url", "model", "api_key"} & set(choice.options):
+        candidates = await discover.discover(os.environ)
+        found = discover.choose(candidates)
+        notes.append(f"llm: {found.name} ({found.why})")
+        known = {key: value for key, value in found.options.items() if key not in choice.options}
+        choice = _using(choice, found.use, known)
+    elif choice.use == AUTO:
+        notes.append("llm: openai (the settings say where to ask)")
+        choice = _using(choice, "openai", {})
+    llm = registry.make("llm", choice)
+    if isinstance(llm, RehearsalLlm) and pack is not None:
+        return replace(llm, exchanges=pack.samples)
+    return llm
