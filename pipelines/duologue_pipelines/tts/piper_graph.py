@@ -1,0 +1,122 @@
+"""A Piper voice's graph cut in two, so that its first audio need not wait for its last.
+
+A VITS voice is an encoder (phonemes to a latent of one vector a frame, with the durations) and a HiFi-GAN decoder
+(latent to samples). The decoder is a stack of convolutions with a short reach, so a window of frames with a margin on
+both sides gives the same samples as the whole: the cut makes synthesis a stream. A graph that can't be cut cleanly, a
+voice of another make, stays whole.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+import onnx
+from onnx import helper
+
+_FIRST_DECODER_WEIGHT: Final = "dec.conv_pre.weight"  # the name that VITS gives it, in every Piper export
+_FIRST_DECODER_NODE: Final = "/dec/conv_pre/Conv"  # the node's, should constant folding have renamed the weight
+_ENCODER_INPUTS: Final = frozenset({"input", "input_lengths", "scales"})
+
+
+@dataclass(frozen=True, slots=True)
+class VitsParts:
+    """The two halves, serialised. `latent`: the tensor between them, float32 of shape (1, channels, frames).
+
+    `durations`: the encoder's output with frames a phoneme id, or empty. `hop`: samples a frame. `decoder_inputs`:
+    names of the decoder's inputs besides the latent (the speaker).
+    """
+
+    encoder: bytes
+    decoder: bytes
+    latent: str
+    channels: int
+    durations: str
+    hop: int
+    decoder_inputs: tuple[str, ...]
+
+
+def durations_output(model: onnx.ModelProto) -> str:
+    """The tensor with frames a phoneme id (VITS rounds them up: the graph's one Ceil), or empty where unclear."""
+    outputs = [output for node in model.graph.node if node.op_type == "Ceil" for output in node.output]
+    return outputs[0] if len(outputs) == 1 else ""
+
+
+def with_durations(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with its durations among the outputs, where it has any; the same object, changed."""
+    durations = durations_output(model)
+    if durations and all(output.name != durations for output in model.graph.output):
+        model.graph.output.append(helper.make_tensor_value_info(durations, onnx.TensorProto.FLOAT, None))
+    return model
+
+
+def split_vits(model: onnx.ModelProto) -> VitsParts | None:
+    """`model` cut before its decoder, or None where it is no VITS graph or can't be cut in one place."""
+    first = next(filter(_begins_decoder, model.graph.node), None)
+    weight = first and next((w for w in model.graph.initializer if w.name == first.input[1]), None)
+    if first is None or weight is None:
+        return None
+    latent, audio = first.input[0], model.graph.output[0].name
+    decoder = _needed(model.graph, [audio], stop=latent)
+    inputs = tuple(i.name for i in model.graph.input if any(i.name in node.input for node in decoder))
+    if _ENCODER_INPUTS & set(inputs):
+        return None  # the decoder looks past the latent
+    durations = durations_output(model)
+    outputs = [latent, durations] if durations else [latent]
+    encoder = _needed(model.graph, outputs, stop="")
+    if first in encoder:
+        return None
+    return VitsParts(
+        encoder=_model(model, encoder, ["input", "input_lengths", "scales", "sid"], outputs),
+        decoder=_model(model, decoder, [latent, *inputs], [audio]),
+        latent=latent,
+        channels=weight.dims[1],
+        durations=durations,
+        hop=prod(_stride(node) for node in decoder if node.op_type == "ConvTranspose"),
+        decoder_inputs=inputs,
+    )
+
+
+def _begins_decoder(node: onnx.NodeProto) -> bool:
+    named = node.name == _FIRST_DECODER_NODE or (len(node.input) > 1 and node.input[1] == _FIRST_DECODER_WEIGHT)
+    return node.op_type == "Conv" and named
+
+
+def _stride(node: onnx.NodeProto) -> int:
+    return next((int(attribute.ints[0]) for attribute in node.attribute if attribute.name == "strides"), 1)
+
+
+def _needed(graph: onnx.GraphProto, outputs: Iterable[str], *, stop: str) -> list[onnx.NodeProto]:
+    """Nodes that `outputs` are made of, in the graph's order, without going past the tensor `stop`."""
+    maker = {output: index for index, node in enumerate(graph.node) for output in node.output}
+    found: set[int] = set()
+    wanted = list(outputs)
+    while wanted:
+        name = wanted.pop()
+        index = maker.get(name)
+        if name == stop or index is None or index in found:
+            continue
+        found.add(index)
+        node = graph.node[index]
+        wanted.extend(node.input)
+        # Bodies of If and Loop use tensors from outside without listing them as inputs.
+        bodies = [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+        wanted.extend(name for body in bodies for inner in body.node for name in inner.input)
+    return [graph.node[index] for index in sorted(found)]
+
+
+def _model(whole: onnx.ModelProto, nodes: list[onnx.NodeProto], inputs: Iterable[str], outputs: Iterable[str]) -> bytes:
+    known = {info.name: info for info in (*whole.graph.input, *whole.graph.output)}
+    used = {name for node in nodes for name in node.input}
+    bodies = (a.g for node in nodes for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    used.update(name for body in bodies for inner in body.node for name in inner.input)
+    infos = [
+        known.get(name) or helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, None, None))
+        for name in inputs
+        if name in used
+    ]
+    results = [known.get(name) or helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in outputs]
+    weights = [weight for weight in whole.graph.initializer if weight.name in used]
+    graph = helper.make_graph(nodes, whole.graph.name or "part", infos, results, weights)
+    part = helper.make_model(graph, opset_imports=whole.opset_import, ir_version=whole.ir_version)
+    return bytes(part.SerializeToString())

@@ -1,0 +1,201 @@
+"""One Piper voice, loaded: text to phonemes, phonemes to audio in windows, durations to word times.
+
+Everything here blocks and may be called from several threads at once.
+Imports piper-tts (GPL-3.0-or-later), and is imported by `piper.py` only when that is installed.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from piper import PiperVoice
+from piper.config import PhonemeType, PiperConfig
+from piper.const import BOS, PAD
+
+from duologue_pipelines.tts.piper_words import word_spans
+from duologue_pipelines.tts.speakable import SourceWord
+
+WINDOW_FRAMES: Final = 40  # 0.46 s of a 22 kHz voice, 19 ms of work for a medium one
+MARGIN_FRAMES: Final = 12  # what the decoder's convolutions reach; the error left is 4e-7
+_TRIAL_FRAMES: Final = 8
+
+Audio = NDArray[np.float32]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Phonemes of one sentence, and the words in it with the span of phonemes that each takes."""
+
+    phonemes: list[str]
+    words: tuple[tuple[SourceWord, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """A word and where it is heard, in samples from the sentence's start."""
+
+    word: SourceWord
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One sentence under way. `windows`: its audio (float32, shape (n,), full scale 1.0), each made when asked for."""
+
+    words: tuple[TimedWord, ...]
+    windows: Iterator[Audio]
+
+
+class LoadedVoice:
+    """A voice with its sessions. `threads`: for one run of a model; runs of several threads may overlap."""
+
+    def __init__(self, path: Path, config: PiperConfig, threads: int) -> None:
+        self._threads = threads
+        self._config = config
+        self._parts = None
+        self._decoder: onnxruntime.InferenceSession | None = None
+        encoder: bytes | str = str(path)
+        try:
+            import onnx
+
+            from duologue_pipelines.tts.piper_graph import split_vits, with_durations
+        except ImportError:
+            _log.warning(
+                "the package onnx is missing: %s is synthesised sentence by sentence, without word times", path
+            )
+        else:
+            model = onnx.load(str(path))
+            self._parts = split_vits(model)
+            encoder = self._parts.encoder if self._parts else with_durations(model).SerializeToString()
+        self._session = self._open(encoder)
+        if self._parts is not None:
+            self._decoder = self._open(self._parts.decoder)
+            if not self._decoder_fits():
+                self._parts, self._decoder, self._session = None, None, self._open(str(path))
+        self._piper = PiperVoice(session=self._session, config=config)
+        self._inputs = {node.name for node in self._session.get_inputs()}
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """The voice's own rate."""
+        return self._config.sample_rate
+
+    @property
+    def language(self) -> str:
+        """What the voice speaks, as espeak calls it ("en-us", "cmn")."""
+        return self._config.espeak_voice
+
+    @property
+    def streams(self) -> bool:
+        """Whether audio comes in windows; a sentence at a time otherwise."""
+        return self._decoder is not None
+
+    @property
+    def knows_wide_punctuation(self) -> bool:
+        """Whether full-width punctuation is to be left as it is."""
+        return self._config.phoneme_type in (PhonemeType.PINYIN, PhonemeType.JAPANESE)
+
+    def speaker(self, name: str) -> int | None:
+        """The number of the speaker called `name` (or numbered so); None where there is none."""
+        if name.isdecimal():
+            return int(name) if int(name) < max(self._config.num_speakers, 1) else None
+        return self._config.speaker_id_map.get(name)
+
+    @property
+    def speakers(self) -> tuple[str, ...]:
+        """Names of the speakers of a voice that has several."""
+        return tuple(self._config.speaker_id_map)
+
+    def sentences(self, text: str, words: Sequence[SourceWord]) -> list[Sentence]:
+        """`text` in phonemes; `words` are placed in it by their `start` and `end`."""
+        phonemes = [sentence for sentence in self._piper.phonemize(text) if sentence]
+        if self._config.phoneme_type != PhonemeType.ESPEAK:
+            return [Sentence(sentence, ()) for sentence in phonemes]
+        alone = [self._alone(text[word.start : word.end]) for word in words]
+        spans = word_spans([phoneme for sentence in phonemes for phoneme in sentence], alone)
+        found: list[Sentence] = []
+        at = 0
+        for sentence in phonemes:
+            end = at + len(sentence)
+            own = [(w, a - at, min(b, end) - at) for w, (a, b) in zip(words, spans, strict=True) if at <= a < end]
+            found.append(Sentence(sentence, tuple(own)))
+            at = end
+        return found
+
+    def _alone(self, word: str) -> list[str]:
+        return [phoneme for sentence in self._piper.phonemize(word) for phoneme in sentence]
+
+    def begin(self, sentence: Sentence, speed: float, speaker: int) -> Utterance:
+        """Run the encoder (or all of a voice that is whole) on `sentence`. `speed`: 1.0 is the voice's own pace."""
+        ids = self._piper.phonemes_to_ids(sentence.phonemes)
+        scales = [self._config.noise_scale, self._config.length_scale / speed, self._config.noise_w_scale]
+        feed: dict[str, Any] = {
+            "input": np.array([ids], dtype=np.int64),
+            "input_lengths": np.array([len(ids)], dtype=np.int64),
+            "scales": np.array(scales, dtype=np.float32),
+            "sid": np.array([speaker], dtype=np.int64),
+        }
+        feed = {name: value for name, value in feed.items() if name in self._inputs}
+        first, *durations = self._session.run(None, feed)
+        if self._parts is None:
+            audio = np.atleast_1d(first.squeeze()).astype(np.float32, copy=False)
+            samples, windows = len(audio), iter((audio,))
+        else:
+            samples, windows = first.shape[2] * self._parts.hop, self._decoded(first, feed)
+        words = self._timed(sentence, len(ids), durations[0], samples) if durations else ()
+        return Utterance(words, windows)
+
+    def _decoded(self, latent: NDArray[np.float32], feed: dict[str, Any]) -> Iterator[Audio]:
+        """`latent` (1, channels, frames) decoded window by window."""
+        assert self._parts is not None
+        hop, frames = self._parts.hop, latent.shape[2]
+        for start in range(0, frames, WINDOW_FRAMES):
+            stop = min(start + WINDOW_FRAMES, frames)
+            left = max(start - MARGIN_FRAMES, 0)
+            audio = self._decode(latent[:, :, left : min(stop + MARGIN_FRAMES, frames)], feed)
+            yield audio[(start - left) * hop : (stop - left) * hop]
+
+    def _decode(self, latent: NDArray[np.float32], feed: dict[str, Any]) -> Audio:
+        assert self._parts is not None and self._decoder is not None
+        inputs = {self._parts.latent: latent} | {name: feed[name] for name in self._parts.decoder_inputs}
+        return np.atleast_1d(np.asarray(self._decoder.run(None, inputs)[0], dtype=np.float32).squeeze())
+
+    def _decoder_fits(self) -> bool:
+        """Whether the decoder gives `hop` samples a frame, as the cut supposes; a first run besides."""
+        assert self._parts is not None
+        silence = np.zeros((1, self._parts.channels, _TRIAL_FRAMES), dtype=np.float32)
+        speaker = {"sid": np.zeros(1, dtype=np.int64)}
+        return self._decode(silence, speaker).shape == (_TRIAL_FRAMES * self._parts.hop,)
+
+    def _timed(
+        self, sentence: Sentence, id_count: int, durations: NDArray[np.float32], samples: int
+    ) -> tuple[TimedWord, ...]:
+        """Word times from frames a phoneme id; none where the ids are not laid out as expected."""
+        frames = durations.reshape(-1)
+        id_map = self._config.phoneme_id_map
+        pads = len(id_map[PAD])
+        widths = [len(id_map[p]) + pads if p in id_map else 0 for p in sentence.phonemes]
+        before = len(id_map[BOS]) + pads
+        if len(frames) != id_count or before + sum(widths) >= id_count + 1:
+            return ()
+        at_id = np.concatenate(([0.0], np.cumsum(frames))) * (samples / max(float(frames.sum()), 1.0))
+        first_id = np.concatenate(([0], np.cumsum(widths))) + before
+        return tuple(
+            TimedWord(word, int(at_id[first_id[start]]), int(at_id[first_id[end]]))
+            for word, start, end in sentence.words
+        )
+
+    def _open(self, model: bytes | str) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        # Threads that spin while they wait would take the core from the recogniser.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
