@@ -13,7 +13,9 @@ from duologue_pipelines.tts.draft import Rule
 
 _POINT_GROUPS: Final = {"de", "es", "it", "nl", "pt", "tr", "id", "da", "el", "sl"}  # 1.234,5
 _DIGITS_MAX: Final = 15
-_NUMBER: Final = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?![\w])(?![.,]\d)")
+_NUMBER: Final = re.compile(r"(?<![\w.,])\d+(?:[.,]\d+)*(?!\w)(?![.,]\d)")
+_NUMBER_UNSPACED: Final = re.compile(r"(?<![A-Za-z0-9_.,])\d+(?:[.,]\d+)*(?![A-Za-z0-9_])(?![.,]\d)")
+_UNSPACED: Final = {"ja", "ko", "th"}  # a number touches the words around it
 
 
 def _value(written: str, tongue: str) -> str | None:
@@ -37,7 +39,7 @@ def number_rules(tongue: str) -> tuple[Rule, ...]:
         value = _value(match[0], tongue)
         return None if value is None else _in_words(value, tongue)
 
-    return (Rule(_NUMBER, speak),) if _in_words("1", tongue) else ()
+    return (Rule(_NUMBER_UNSPACED if tongue in _UNSPACED else _NUMBER, speak),) if _in_words("1", tongue) else ()
 
 
 def _in_words(value: str, tongue: str) -> str | None:

@@ -127,6 +127,8 @@ def _plain_text(text: str) -> str:
 def _plain(char: str) -> str:
     if char in "\n\t":
         return char
+    if char.isdecimal():
+        return str(unicodedata.decimal(char))  # "١٢" and "१२" are 12 to every rule
     # Control and format characters would end or garble the C string that an engine is given.
     if unicodedata.category(char) in ("Cc", "Cs") or char == "\u200b":
         return " "
