@@ -101,6 +101,16 @@ class StageChoice(BaseModel):
     use: str = "auto"
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
+    def __init__(self, use: str = "auto", **options: Any) -> None:
+        super().__init__(use=use, **options)
+
+    def __eq__(self, other: object) -> bool:
+        """Where a choice was set is no part of it."""
+        return isinstance(other, StageChoice) and (self.use, self.options) == (other.use, other.options)
+
+    def __hash__(self) -> int:
+        return hash(self.use)  # options may hold lists
+
     @model_validator(mode="before")
     @classmethod
     def _text_is_use(cls, value: Any) -> Any:

@@ -49,7 +49,7 @@ class Layer:
             elif isinstance(here, list | tuple) and isinstance(part, int) and part < len(here):
                 here = here[part]
             else:
-                return index
+                return index + (part == "use" and isinstance(here, str))  # text alone is a stage's `use`
         return len(path)
 
 
