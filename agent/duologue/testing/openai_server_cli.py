@@ -1,7 +1,7 @@
 """`python -m duologue.testing.openai_server`: the scripted endpoint as a program, to try the engine offline.
 
-It answers from a file of sample dialogues, or repeats what it was told. Saying `call NAME {"key": "value"}` makes it call a
-tool that is on offer.
+It answers from a file of sample dialogues, or repeats what it was told. Saying `call NAME {"key": "value"}` makes it
+call a tool that is on offer.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What the tests of language models share: an endpoint on loopback with the adapter beside it, and a stream as a list."""
+"""What the tests of language models share: an endpoint on loopback, the adapter beside it, a stream as a list."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
