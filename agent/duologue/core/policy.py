@@ -81,12 +81,17 @@ class BargeInPolicy:
 class ReplyPolicy:
     """How replies are begun, filled and given up.
 
-    `automatic`: False makes a reply only on request. `speculate`: begin the reply with the first final, before the turn
-    is known to be over. `speculations_max`: per turn, so that a halting speaker does not cost a prompt a pause.
-    `tool_rounds_max`: how often one reply may go back to the model with results. `tool_s_max`: default time-out of a
-    tool;
-    `filler_after_s`: a tool that takes longer is covered by one of `fillers`. `first_audio_s_max`: a reply that has not
-    been heard by then is said to be late with a filler, once. `apology`: said when a stage fails for good.
+        `automatic`: False makes a reply only on request. `speculate`: begin the reply with the first final, before the
+        turn
+        is known to be over. `speculations_max`: per turn, so that a halting speaker does not cost a prompt a pause.
+        `tool_rounds_max`: how often one reply may go back to the model with results. `tool_s_max`: default time-out of
+        a
+        tool;
+        `filler_after_s`: a tool that takes longer is covered by one of `fillers`; `late_after_s`: so is a model that
+        has not begun
+        to answer by then. `unheard_s_max`: a reply of which nothing is heard by then is given up with `apology`, which
+        is also
+        said when a stage fails for good.
     `queue_max`: things waiting to be said; one more is refused.
     """
 
@@ -96,6 +101,8 @@ class ReplyPolicy:
     tool_rounds_max: int = 5
     tool_s_max: float = 20.0
     filler_after_s: float = 1.2
+    late_after_s: float = 4.0
+    unheard_s_max: float = 20.0
     fillers: tuple[str, ...] = ("One moment.", "Let me check.", "Just a second.")
     apology: str = "Sorry, something went wrong. Could you say that again?"
     queue_max: int = 8

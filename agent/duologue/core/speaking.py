@@ -57,12 +57,40 @@ def begin(core: Core, reply: Reply, text: str | None = None) -> None:
             in_history=reply.in_history,
         )
     )
+    if reply.released:
+        _expect_to_hear(core, reply)
+
+
+def _expect_to_hear(core: Core, reply: Reply) -> None:
+    policy = core.policy.reply
+    core.arm(Timer.UNHEARD, core.state.now + policy.unheard_s_max)
+    if not reply.text:
+        tools.expect_filler(core, reply, policy.late_after_s)
+
+
+def unheard_too_long(core: Core) -> None:
+    """The model or the synthesiser hangs: give the reply up and say so. Tools have time limits of their own."""
+    state = core.state
+    reply = state.reply
+    if reply is None or reply.heard:
+        return
+    if reply.calls or state.phase is not Phase.THINKING:
+        core.arm(Timer.UNHEARD, state.now + core.policy.reply.unheard_s_max)
+        return
+    silence(core, "late")
+    if not reply.apology:
+        _apologise(core)
+
+
+def _apologise(core: Core) -> None:
+    core.state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
 
 
 def release(core: Core, reply: Reply) -> None:
     """The turn is over: the speculative `reply` may be heard and may use its tools."""
     reply.released = True
     core.do(ReleaseReply(reply.number))
+    _expect_to_hear(core, reply)
     tools.start_waiting(core, reply)
 
 
@@ -75,7 +103,7 @@ def cancel(core: Core, reason: str) -> None:
     state.reply = None
     state.cutting.append(reply)
     tools.abandon(core, reply, reason)
-    core.disarm(Timer.FILLER)
+    core.disarm(Timer.FILLER, Timer.UNHEARD)
     core.arm(Timer.CUT, state.now + CUT_CONFIRM_S_MAX)
     core.do(CancelReply(reply.number, reason))
 
@@ -105,6 +133,7 @@ def heard_first(core: Core, event: ReplyHeard) -> None:
         if not reply.released:
             raise ProtocolError(f"reply {event.reply} was heard before its turn was over")
         core.go(Trigger.REPLY_HEARD)
+        core.disarm(Timer.UNHEARD)
         reply.heard = True
 
 
@@ -131,16 +160,17 @@ def ended(core: Core, event: ReplyEnded) -> None:
             confirm_cut(core, reply, event.heard)
             return
     if (over := live(core, event.reply)) is None:
+        heard_corrected(core, HeardCorrected(event.at, event.reply, event.heard))  # a cut that was confirmed too late
         return
     if not over.released:
         raise ProtocolError(f"reply {event.reply} ended before its turn was over")
     core.go(_trigger_at_end(core))
     state.reply = None
-    core.disarm(Timer.FILLER)
+    core.disarm(Timer.FILLER, Timer.UNHEARD)
     if over.in_history:
         core.history.add_agent(over.number, event.heard, cut=event.cut or bool(over.failed), rounds=over.rounds)
     if over.failed and not over.apology:
-        state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
+        _apologise(core)
     if state.phase in (Phase.USER_SPEAKING, Phase.ENDPOINTING):
         listening.take_floor(core, over)
 

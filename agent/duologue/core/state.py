@@ -109,7 +109,8 @@ class Timer(StrEnum):
     VOICE = "voice"  # so much voice is an interruption even without words
     VERDICT = "verdict"  # the voice is over: the recogniser's word is overdue
     CUT = "cut"  # the confirmation of a cut is overdue
-    FILLER = "filler"  # a tool takes long
+    FILLER = "filler"  # a tool or the model takes long
+    UNHEARD = "unheard"  # nothing of the reply was heard: give it up
     IDLE = "idle"
     SESSION = "session"
     CLOSE = "close"

@@ -39,8 +39,7 @@ def start_waiting(core: Core, reply: Reply) -> None:
 def _start(core: Core, reply: Reply, call: Call) -> None:
     now = core.state.now
     call.deadline = now + call.timeout_s
-    if not reply.filler_said and Timer.FILLER not in core.state.timers and core.policy.reply.fillers:
-        core.arm(Timer.FILLER, now + core.policy.reply.filler_after_s)
+    expect_filler(core, reply, core.policy.reply.filler_after_s)
     core.do(RunTool(reply.number, call.call_id, call.name, call.arguments, call.far_side))
 
 
@@ -112,13 +111,20 @@ def abandon(core: Core, reply: Reply, reason: str) -> None:
     reply.calls = []
 
 
+def expect_filler(core: Core, reply: Reply, after_s: float) -> None:
+    """If the wait is not over in `after_s`, it is covered: once a reply, by whichever wait is longest first."""
+    if not reply.filler_said and not reply.scripted and core.policy.reply.fillers:
+        due = core.state.now + after_s
+        core.arm(Timer.FILLER, min(due, core.state.timers.get(Timer.FILLER, due)))
+
+
 def filler_due(core: Core) -> None:
-    """A tool takes long: say so, once a reply, if the floor is the agent's."""
+    """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
     state = core.state
     reply = state.reply
     if reply is None or state.phase not in (Phase.THINKING, Phase.AGENT_SPEAKING):
         return
-    if any(call.output is None for call in reply.calls):
+    if not reply.text or any(call.output is None for call in reply.calls):
         fillers = core.policy.reply.fillers
         reply.filler_said = True
         core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))

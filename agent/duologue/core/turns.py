@@ -63,6 +63,7 @@ TIMERS: Final[Mapping[str, Callable[[Core], None]]] = {
     Timer.VERDICT: overlap.verdict_overdue,
     Timer.CUT: speaking.cut_overdue,
     Timer.FILLER: tools.filler_due,
+    Timer.UNHEARD: speaking.unheard_too_long,
     Timer.IDLE: speaking.idle_too_long,
     Timer.SESSION: speaking.session_too_long,
     Timer.CLOSE: speaking.close_overdue,

@@ -20,6 +20,7 @@ from duologue.ports.tts import SpokenWord
 AHEAD_SECONDS_MAX: Final = 12.0  # synthesis waits beyond it: what is cut was not worth making
 BEHIND_SECONDS: Final = 4.0  # audio kept behind the playout position, to go back to the start of a held word
 HEARD_SHARE: Final = 0.5  # a word counts as heard when so much of it was played
+REPORT_GRACE_S: Final = 3.0  # a far side that has reported before and is silent so long has stopped playing
 
 
 @dataclass(slots=True)
@@ -193,7 +194,9 @@ class Playout:
         self._told_heard = False
         self._timer: asyncio.TimerHandle | None = None
         self._next_at = 0.0  # loop time at which the next frame will be heard if sent at once
-        self._reported = 0  # by the far side
+        self._reported: int | None = None  # samples, by the far side
+        self._reported_at = 0.0
+        self._began_at = 0.0  # loop time at which the far side is taken to have begun to play
         self.sent_samples = 0  # of all replies together
 
     @property
@@ -203,7 +206,7 @@ class Playout:
 
     def start(self, track: Track) -> None:
         """`track` may be heard from now on."""
-        self._track, self._held, self._told_heard, self._reported = track, False, False, 0
+        self._track, self._held, self._told_heard, self._reported = track, False, False, None
         track.on_more = self._wake
         self._next_at = self._loop.time()
         self._tick()
@@ -213,7 +216,8 @@ class Playout:
         if self._track and not self._held:
             self._held = True
             self._stop_timer()
-            self._track.sent = self.position(after_flush=self._transport.flush())
+            position = self.position(after_flush=self._transport.flush())
+            self._track.sent = position
 
     def resume(self) -> None:
         """Go on from the word where it was held."""
@@ -240,7 +244,7 @@ class Playout:
         if self._track is None:
             return 0
         if self._transport.plays_far_side:
-            return min(self._reported, self._track.made)
+            return min(self._far_side_samples(), self._track.made)
         if self._held:
             return self._track.sent
         ahead = self._transport.unplayed() if after_flush is None else after_flush
@@ -251,12 +255,15 @@ class Playout:
         track = self._track
         if track is None:
             return
-        self._reported = max(self._reported, samples)
-        if self._reported and not self._told_heard:
-            self._told_heard = True
-            self._listener.on_heard(track.reply)
+        self._reported = max(self._reported or 0, samples)
+        self._reported_at = self._loop.time()
         if track.complete and self._reported >= track.made:
-            self._end(track)
+            self._end(track, track.made)
+
+    def _far_side_samples(self) -> int:
+        if self._reported is not None:
+            return self._reported
+        return int((self._loop.time() - self._began_at) * SAMPLE_RATE_HZ) if self._told_heard else 0
 
     # --- the pace -------------------------------------------------------------------------------------------------
 
@@ -295,14 +302,30 @@ class Playout:
     def _send_all(self, track: Track) -> None:
         while (piece := track.take_frame()) is not None:
             self._send(piece, track)
-        if track.complete and track.made == 0:
-            self._end(track)
+        if track.complete and track is self._track:
+            self._end_far_side(track)
+
+    def _end_far_side(self, track: Track) -> None:
+        """End with the far side's last report, or with the time that all of it takes if it never reports."""
+        self._timer = None
+        if track is not self._track or self._held:
+            return
+        now = self._loop.time()
+        if self._reported is None:
+            left_s = (track.made - self._far_side_samples()) / SAMPLE_RATE_HZ
+        else:
+            left_s = self._reported_at + REPORT_GRACE_S - now
+        if left_s > 0 and track.made:
+            self._timer = self._loop.call_at(now + left_s + 0.001, self._end_far_side, track)
+        else:
+            self._end(track, min(self._far_side_samples(), track.made))
 
     def _send(self, piece: bytes, track: Track) -> None:
         self._transport.send(Frame(piece, self._next_at))
         self.sent_samples += FRAME_SAMPLES
-        if not self._told_heard and not self._transport.plays_far_side:
+        if not self._told_heard:
             self._told_heard = True
+            self._began_at = self._loop.time()
             self._listener.on_heard(track.reply)
 
     def _end_if_played(self, track: Track) -> None:
@@ -316,10 +339,10 @@ class Playout:
         if unplayed > 0:
             self._timer = self._loop.call_later(max(0.005, unplayed / SAMPLE_RATE_HZ), self._end_if_played, track)
         else:
-            self._end(track)
+            self._end(track, track.made)
 
-    def _end(self, track: Track) -> None:
+    def _end(self, track: Track, position: int) -> None:
         self._stop_timer()
         self._track = None
         track.on_more = None
-        self._listener.on_ended(track.reply, track.heard(track.made))
+        self._listener.on_ended(track.reply, track.heard(position))

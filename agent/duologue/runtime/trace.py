@@ -19,7 +19,7 @@ from duologue.core.codec import encode
 from duologue.core.events import Event
 from duologue.errors import ConfigurationError
 
-ENTRIES_KEPT: Final = 2000  # in memory: some minutes of talk
+ENTRIES_KEPT: Final = 500  # in memory: a minute or two of talk, some 100 kB
 BYTES_MAX: Final = 32 * 1024 * 1024  # a file: some hours of talk
 VERSION: Final = 1
 
