@@ -72,9 +72,9 @@ def unheard_too_long(core: Core) -> None:
     """The model or the synthesiser hangs: give the reply up and say so. Tools have time limits of their own."""
     state = core.state
     reply = state.reply
-    if reply is None or reply.heard:
+    if reply is None or (reply.heard and reply.text):  # a filler that was heard is no answer
         return
-    if reply.calls or state.phase is not Phase.THINKING:
+    if reply.calls or state.phase not in AGENT_HAS_FLOOR:
         core.arm(Timer.UNHEARD, state.now + core.policy.reply.unheard_s_max)
         return
     silence(core, "late")
@@ -133,7 +133,6 @@ def heard_first(core: Core, event: ReplyHeard) -> None:
         if not reply.released:
             raise ProtocolError(f"reply {event.reply} was heard before its turn was over")
         core.go(Trigger.REPLY_HEARD)
-        core.disarm(Timer.UNHEARD)
         reply.heard = True
 
 

@@ -6,16 +6,16 @@ the model's connection closes, the synthesis stops, and nothing of the reply is 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from duologue.core.chunking import Chunker
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
 from duologue.core.messages import ToolCall
 from duologue.core.spoken_text import SpokenTextFilter
-from duologue.errors import DuologueError, StageError
+from duologue.errors import DuologueError, StageError, StageTimeout
 from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
 from duologue.runtime.meter import Meter
@@ -26,7 +26,12 @@ UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough 
 TEXT_CHARS_MAX: Final = 20_000  # of one reply, about twenty minutes of speech: the model ran wild, it is cut there
 CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synthesiser
 
+# Adapters have time limits of their own; these catch one that hangs all the same, so that no reply waits for ever.
+LLM_STALL_S_MAX: Final = 45.0
+TTS_STALL_S_MAX: Final = 15.0
+
 Note = Callable[[str, str], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ class ReplyRun:
         failure: DuologueError | None = None
         context.meter.requests += 1
         try:
-            async with aclosing(context.llm.stream(request)) as items:
+            async with aclosing(_watched("llm", context.llm.stream(request), LLM_STALL_S_MAX)) as items:
                 async for item in items:
                     if isinstance(item, TextDelta):
                         if first:
@@ -248,7 +253,8 @@ class ReplyRun:
 
     async def _synthesise(self, chunk: Chunk) -> None:
         context, begun_at = self._context, self._context.now()
-        async with aclosing(context.tts.synthesise(replace(context.speech, text=chunk.text))) as items:
+        speech = context.tts.synthesise(replace(context.speech, text=chunk.text))
+        async with aclosing(_watched("tts", speech, TTS_STALL_S_MAX)) as items:
             async for item in items:
                 if not isinstance(item, SpeechAudio):
                     chunk.words.append(item)
@@ -258,3 +264,17 @@ class ReplyRun:
                 context.meter.synthesised_s += len(item.pcm) / 32_000
                 self.track.add(item.pcm)
                 await self.track.room.wait()
+
+
+async def _watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: float) -> AsyncGenerator[Item, None]:
+    """`items`, closed with this generator; `StageTimeout` when the next one does not come within `stall_s_max`."""
+    async with aclosing(items):
+        while True:
+            try:
+                async with asyncio.timeout(stall_s_max):
+                    item = await anext(items)
+            except StopAsyncIteration:
+                return
+            except TimeoutError as error:
+                raise StageTimeout(stage, f"nothing came for {stall_s_max:g} s") from error
+            yield item
