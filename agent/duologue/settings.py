@@ -7,6 +7,7 @@ Nothing here knows a stage by name: what may stand beside `use` is the adapter's
 """
 
 import dataclasses
+import math
 import os
 import typing
 from collections.abc import Iterable, Mapping
@@ -79,7 +80,7 @@ def _in_range(policy: Any) -> Any:
     for field in dataclasses.fields(policy):
         value = getattr(policy, field.name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            low, high = RANGES.get(field.name, (0.0, 1e9))
+            low, high = RANGES.get(field.name, (0, math.inf))
             try:
                 check_between(value, low, high)
             except PydanticCustomError as error:

@@ -61,12 +61,10 @@ def dotted(path: Iterable[str | int]) -> str:
 
 
 def check_between(value: float, low: float, high: float) -> None:
-    """Raise what pydantic turns into a complaint unless `low` ≤ `value` ≤ `high`; not-a-number lies nowhere."""
-    if not low <= value <= high:
-        limits = f"between {low:g} and {high:g}" if math.isfinite(high) else f"at {low:g} or above"
-        raise PydanticCustomError(
-            "between", "must lie {limits}, got {value}", {"limits": limits, "value": f"{value:g}"}
-        )
+    """Raise what pydantic turns into a complaint unless `low` ≤ `value` ≤ `high`; only what is finite lies anywhere."""
+    if not (low <= value <= high and math.isfinite(value)):
+        limits = f"must lie between {low} and {high}" if math.isfinite(high) else f"must be {low} or more"
+        raise PydanticCustomError("between", "{limits}, got {value}", {"limits": limits, "value": f"{value:g}"})
 
 
 def between(low: float, high: float) -> AfterValidator:

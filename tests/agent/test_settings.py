@@ -169,8 +169,10 @@ def test_the_packs_stock_phrases_are_the_conversations_in_its_language(tmp_path:
             2,
             "endpointing.patince is no known key. Did you mean 'endpointing.patience'?",
         ),
-        ("[endpointing]\npatience = 33\n", 2, "endpointing.patience must lie between 0.1 and 10, got 33"),
-        ("[endpointing]\npatience = nan\n", 2, "must lie between 0.1 and 10, got nan"),
+        ("[endpointing]\npatience = 33\n", 2, "endpointing.patience must lie between 0.1 and 10.0, got 33"),
+        ("[endpointing]\npatience = nan\n", 2, "must lie between 0.1 and 10.0, got nan"),
+        ("[endpointing]\nmerge_s = -0.5\n", 2, "endpointing.merge_s must be 0 or more, got -0.5"),
+        ("[endpointing]\nmerge_s = inf\n", 2, "endpointing.merge_s must be 0 or more, got inf"),
         ("sessions_max = 0\n", 1, "sessions_max must lie between 1 and 100000, got 0"),
         ("\n\npatience = 2\n", 3, "patience is no known key. Did you mean 'endpointing.patience'?"),
         ("[endpointng]\npatience = 2\n", 1, "endpointng is no known key. Did you mean 'endpointing'?"),
@@ -179,7 +181,7 @@ def test_the_packs_stock_phrases_are_the_conversations_in_its_language(tmp_path:
         ('[endpointing]\nmode = "auto"\n', 2, "must be 'automatic' or 'manual', got 'auto'"),
         ('[barge_in]\nenabled = "maybe"\n', 2, "barge_in.enabled must be true or false, got 'maybe'"),
         ("[history]\nitems_max = 10.5\n", 2, "history.items_max must be a whole number, got 10.5"),
-        ("[limits]\nidle_s = -1\n", 2, "limits.idle_s must lie between 1 and 86400, got -1"),
+        ("[limits]\nidle_s = -1\n", 2, "limits.idle_s must lie between 1.0 and 86400.0, got -1"),
         ("limits = 3\n", 1, "limits must be a table, got 3"),
         ("[trace]\nfile = 'x'\n", 2, "trace.file is no known key. Did you mean"),
         ("trace.bytes_max = 3\n", 1, "trace.bytes_max must lie between"),
@@ -275,7 +277,7 @@ def test_what_a_pack_recommends_wrongly_is_the_packs_mistake(tmp_path: Path) -> 
     with pytest.raises(PackError) as caught:
         load(tmp_path, 'pack = "brisk"')
     assert str(caught.value).endswith(
-        "prompts/brisk/pack.toml:6: settings.endpointing.patience must lie between 0.1 and 10, got 99"
+        "prompts/brisk/pack.toml:6: settings.endpointing.patience must lie between 0.1 and 10.0, got 99"
     )
 
 
