@@ -49,9 +49,8 @@ def _tokens(text: str) -> list[str]:
 
 def _spellings(phrase: str) -> set[_Tokens]:
     """How `phrase` may come out of a recogniser: a hyphen written, left out or a space; sounds drawn out."""
-    spellings = {tuple(_tokens(written)) for written in (phrase, phrase.replace("-", " "))}
-    spellings |= {tuple(map(_squeezed, tokens)) for tokens in spellings if tokens[0].isascii()}
-    return spellings - {()}
+    spellings = {tuple(_tokens(written)) for written in (phrase, phrase.replace("-", " "))} - {()}
+    return spellings | {tuple(map(_squeezed, tokens)) for tokens in spellings if tokens[0].isascii()}
 
 
 @dataclass(frozen=True, slots=True)

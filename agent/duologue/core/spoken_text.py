@@ -10,7 +10,8 @@ Taken out, and kept for whoever wants it (`take_asides`):
   either nothing of that sentence follows (the end, a new line, or white space and then a capital, CJK, a quote or
   another span), or it begins with a lower-case word in -s or -ing ("*waves softly* hello"). `That is *really* good`,
   `*Never* do that`, `**bold**` and `5 * 3 * 2` keep their words.
-Of other tags (`<b>`, `<say>`) only the tag goes. White space around what was taken out is joined.
+Of other tags (`<b>`, `<say>`) only the tag goes. Code, in a line or in a fence, stays as it is; what is said of it is
+the synthesiser's business. White space around what was taken out is joined.
 
 It works on a stream, and the result does not depend on how the text was split: only what may be the beginning of such a
 span is withheld, and beyond a bound it is text after all. What is still open at the end of the reply is dropped when
@@ -81,13 +82,15 @@ class _Do(Enum):
 @dataclass(frozen=True, slots=True)
 class _Step:
     """What to do with the first `chars` of the buffer. `until`: after dropping those, drop on to this text, included;
-    `json`: or to where the brackets close. `instead`: white space that takes the place of a stripped tag."""
+    `json`: or to where the brackets close. `instead`: white space that takes the place of a stripped tag. `code`: text
+    follows up to the end of a fence, whatever it looks like."""
 
     do: _Do
     chars: int = 0
     until: str = ""
     json: bool = False
     instead: str = ""
+    code: bool = False
 
 
 _WAIT: Final = _Step(_Do.WAIT)
@@ -162,14 +165,16 @@ def _look_at_json(text: str, *, final: bool) -> _Step:
 
 def _look_at_fence(text: str, *, line_start: bool, final: bool) -> _Step:
     """`text` begins with a backtick."""
+    if "```".startswith(text) and text != "```":
+        return _KEEP_ONE if final else _WAIT
     if not text.startswith("```"):
-        return _WAIT if "```".startswith(text) and not final else _KEEP_ONE
-    keep = _Step(_Do.KEEP, 3)
+        return _look_at_inline_code(text, final=final)
     if not line_start:
-        return keep
+        return _Step(_Do.KEEP, 3)
     opened = _FENCE.match(text)
     if not opened:
-        return _WAIT if _FENCE_HEAD.match(text) and not final else keep
+        return _WAIT if _FENCE_HEAD.match(text) and not final else _Step(_Do.KEEP, 3)
+    keep = _Step(_Do.KEEP, 3, code=True)
     if opened[1].lower() in _TOOL_FENCES:
         return _Step(_Do.DROP, 3, until="```")
     if opened[1].lower() != "json":
@@ -178,6 +183,27 @@ def _look_at_fence(text: str, *, line_start: bool, final: bool) -> _Step:
     if step.do is _Do.DROP:
         return _Step(_Do.DROP, 3, until="```")
     return step if step.do is _Do.WAIT else keep
+
+
+def _look_in_code(text: str, *, final: bool) -> _Step:
+    """Up to the end of the fence it is in, `text` is text."""
+    end = text.find("```")
+    if end >= 0:
+        return _Step(_Do.KEEP, end + 3)
+    undecided = 0 if final else len(text) - len(text.rstrip("`"))
+    plain = len(text) - undecided
+    return _Step(_Do.KEEP, plain, code=True) if plain else _WAIT
+
+
+def _look_at_inline_code(text: str, *, final: bool) -> _Step:
+    """`text` begins with one or two backticks and something else: code in a line is text, tool calls in it are not."""
+    if text[1] in "`{":
+        return _KEEP_ONE
+    line = text[:SPAN_CHARS_MAX].partition("\n")[0]
+    end = line.find("`", 1) + 1
+    if end:
+        return _Step(_Do.KEEP, end)
+    return _WAIT if len(line) == len(text) and len(text) < SPAN_CHARS_MAX and not final else _KEEP_ONE
 
 
 def _look_at_bracket(text: str, before: str, *, final: bool) -> _Step:
@@ -262,6 +288,7 @@ class SpokenTextFilter:
         self._before = ""  # the last character that was kept, white space included
         self._visible = ""  # the last one that was kept and no white space
         self._line_start = True
+        self._code = False  # inside a fence that is text
         self._white = ""  # kept, not yet given out: goes if what follows it does
         self._gap = False  # something was dropped behind that white space
         self._white_after = ""  # white space behind the gap
@@ -290,16 +317,19 @@ class SpokenTextFilter:
                 continue
             special = _SPECIAL.search(self._text)
             plain = special.start() if special else len(self._text)
-            step = _Step(_Do.KEEP, plain) if plain else self._look(final=final)
+            step = _Step(_Do.KEEP, plain) if plain and not self._code else self._look(final=final)
             if step.do is _Do.WAIT:
                 break
             self._take(step, spoken)
         if final:
             self._end_aside()
+            self._code = False
         return "".join(spoken)
 
     def _look(self, *, final: bool) -> _Step:
         text = self._text
+        if self._code:
+            return _look_in_code(text, final=final)
         match text[0]:
             case "<":
                 return _look_at_tag(text, final=final)
@@ -323,6 +353,7 @@ class SpokenTextFilter:
     def _take(self, step: _Step, spoken: list[str]) -> None:
         taken, self._text = self._text[: step.chars], self._text[step.chars :]
         if step.do is _Do.KEEP:
+            self._code = step.code
             spoken.append(self._keep(taken))
         elif step.do is _Do.STRIP:
             spoken.append(self._keep(step.instead))
