@@ -57,19 +57,15 @@ class Dialect:
         return None
 
 
-def request_parameters(request: LlmRequest, model: str, dialect: Dialect) -> dict[str, Any]:
-    """Keyword arguments for the client's `create`.
-
-    What older clients don't know by name goes into `extra_body`.
-    """
-    extra: dict[str, Any] = {}
-    parameters: dict[str, Any] = {
+def request_body(request: LlmRequest, model: str, dialect: Dialect) -> dict[str, Any]:
+    """The JSON body that asks for `request`."""
+    body: dict[str, Any] = {
         "model": model,
         "messages": [message_json(message) for message in request.messages],
         "stream": True,
     }
     if request.tools:
-        parameters["tools"] = [
+        body["tools"] = [
             {
                 "type": "function",
                 "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
@@ -77,16 +73,14 @@ def request_parameters(request: LlmRequest, model: str, dialect: Dialect) -> dic
             for tool in request.tools
         ]
     if dialect.usage:
-        parameters["stream_options"] = {"include_usage": True}
+        body["stream_options"] = {"include_usage": True}
     if request.temperature is not None and dialect.temperature:
-        parameters["temperature"] = request.temperature
+        body["temperature"] = request.temperature
     if request.output_tokens_max is not None:
-        extra[dialect.tokens_field] = request.output_tokens_max
+        body[dialect.tokens_field] = request.output_tokens_max
     if request.session and dialect.cache_key:
-        extra["prompt_cache_key"] = cache_key(request.session)
-    if extra:
-        parameters["extra_body"] = extra
-    return parameters
+        body["prompt_cache_key"] = cache_key(request.session)
+    return body
 
 
 def cache_key(session: str) -> str:

@@ -22,7 +22,7 @@ from duologue.errors import ConfigurationError, StageUnavailable
 from duologue.ports import LlmFinished, LlmItem, LlmRequest
 from duologue_pipelines.llm import openai_errors
 from duologue_pipelines.llm.chat_stream import ChatStream, TokenTimeouts
-from duologue_pipelines.llm.chat_wire import ChunkReader, Dialect, request_parameters
+from duologue_pipelines.llm.chat_wire import ChunkReader, Dialect, request_body
 from duologue_pipelines.llm.openai_errors import AttemptFailed, Endpoint
 from duologue_pipelines.llm.retry_plan import RetryLimits, RetryPlan
 
@@ -206,9 +206,12 @@ class OpenAiLlm:
         openai = importlib.import_module("openai")
         deadline = asyncio.get_running_loop().time() + self.first_token_timeout_s
         while True:
-            parameters = request_parameters(request, model, self._dialect(model))
-            parameters["extra_body"] = {**parameters.get("extra_body", {}), **self.extra_body}
-            opening = client.chat.completions.with_streaming_response.create(**parameters)
+            body = {**request_body(request, model, self._dialect(model)), **self.extra_body}
+            # The body goes in as `extra_body`, which replaces what stands before it: the client takes a quarter of a
+            # millisecond a message to walk its own parameters, on the event loop, and the history is long.
+            opening = client.chat.completions.with_streaming_response.create(
+                model=model, messages=[], stream=True, extra_body=body
+            )
             try:
                 async with asyncio.timeout_at(deadline):
                     response = await connection.enter_async_context(opening)
@@ -255,19 +258,24 @@ class OpenAiLlm:
         if not self.api_key and self._is_openai:
             hint = "Set OPENAI_API_KEY (or DUOLOGUE_LLM__API_KEY), or OPENAI_BASE_URL for a server of your own"
             raise StageUnavailable("llm", f"{self.base_url} needs a key and there is none", hint=hint)
+        # In a thread: importing the client takes a second on a slow machine, reading the certificates a tenth of one.
+        client = await asyncio.to_thread(self._new_client)
+        if self._client and self._loop is loop:  # another session was faster
+            await client.close()
+            return self._client
+        # Connections belong to one event loop; those of a loop that has ended can't be closed any more.
+        self._client, self._loop = client, loop
+        return client
+
+    def _new_client(self) -> "AsyncOpenAI":
         try:
-            openai = await asyncio.to_thread(importlib.import_module, "openai")
+            openai = importlib.import_module("openai")
         except ImportError as error:
-            raise StageUnavailable(
-                "llm", f"the package openai can't be imported: {error}", hint="pip install openai"
-            ) from error
-        if self._client is None or self._loop is not loop:
-            # Connections belong to one event loop; those of a loop that has ended can't be closed any more.
-            self._client = openai.AsyncOpenAI(
-                api_key=self.api_key or LOCAL_KEY, base_url=self.base_url, max_retries=0, timeout=None
-            )
-            self._loop = loop
-        client: AsyncOpenAI = self._client
+            message = f"the package openai can't be imported: {error}"
+            raise StageUnavailable("llm", message, hint="pip install openai") from error
+        client: AsyncOpenAI = openai.AsyncOpenAI(
+            api_key=self.api_key or LOCAL_KEY, base_url=self.base_url, max_retries=0, timeout=None
+        )
         return client
 
 
@@ -281,10 +289,10 @@ def _status_failure(endpoint: Endpoint, error: "APIStatusError") -> AttemptFaile
     said = error.response.text
     if isinstance(body, dict) and body.get("message"):
         said = f"{body['message']} ({body['code']})" if body.get("code") else str(body["message"])
-    return openai_errors.status_failure(endpoint, error.status_code, said, _retry_after_s(dict(error.response.headers)))
+    return openai_errors.status_failure(endpoint, error.status_code, said, retry_after_s(dict(error.response.headers)))
 
 
-def _retry_after_s(headers: dict[str, str]) -> float | None:
+def retry_after_s(headers: dict[str, str]) -> float | None:
     """Seconds that the endpoint asks to wait (`Retry-After` in seconds or as a date, OpenAI's
     `retry-after-ms`), if it does.
 

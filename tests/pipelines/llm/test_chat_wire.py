@@ -14,7 +14,7 @@ from duologue_pipelines.llm.chat_wire import (
     StreamFault,
     cache_key,
     message_json,
-    request_parameters,
+    request_body,
 )
 from duologue_pipelines.llm.sse import MalformedStream
 
@@ -184,10 +184,10 @@ def test_a_dialect_gives_up_what_is_refused_and_nothing_twice() -> None:
 
 def test_a_dialect_shapes_the_request() -> None:
     request = LlmRequest((Message("user", "Hi"),), temperature=0.1, output_tokens_max=9, session="s" * 65)
-    poor = request_parameters(request, "m", Dialect(usage=False, temperature=False))
-    assert sorted(poor) == ["extra_body", "messages", "model", "stream"]
-    rich = request_parameters(request, "m", Dialect(tokens_field="max_completion_tokens", cache_key=True))
-    assert rich["extra_body"] == {"max_completion_tokens": 9, "prompt_cache_key": cache_key("s" * 65)}
+    poor = request_body(request, "m", Dialect(usage=False, temperature=False))
+    assert sorted(poor) == ["max_tokens", "messages", "model", "stream"]
+    rich = request_body(request, "m", Dialect(tokens_field="max_completion_tokens", cache_key=True))
+    assert (rich["max_completion_tokens"], rich["prompt_cache_key"]) == (9, cache_key("s" * 65))
     assert rich["stream_options"] == {"include_usage": True}
 
 

@@ -1,6 +1,7 @@
 """The `openai` adapter against a real HTTP server that misbehaves: each fault has a type and a next step."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,9 @@ from duologue.errors import StageError, StageOverloaded, StageTimeout, StageUnav
 from duologue.ports import LlmFinished, LlmItem
 from duologue.testing.openai_server import Fault, OpenAiServer
 from duologue.testing.scripted_llm import ScriptedReply
-from duologue_pipelines.llm.openai import OpenAiLlm
+from duologue_pipelines.llm.chat_wire import StreamFault
+from duologue_pipelines.llm.openai import OpenAiLlm, retry_after_s
+from duologue_pipelines.llm.openai_errors import MESSAGE_CHARS_MAX, Endpoint, reported_failure
 
 QUICK = ScriptedReply("It is quarter past nine.", first_token_s=0.0, token_s=0.0)
 
@@ -284,9 +287,83 @@ def test_an_answer_that_has_finished_is_whole_whatever_the_line_does_then(answer
     assert len(notes_of(items)) == 1
 
 
-def test_warm_up_of_a_page_that_is_no_list_of_models(with_endpoint: Any) -> None:
+# --- warm-up ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_endpoint_without_a_list_of_models_is_taken_as_it_is(with_endpoint: Any) -> None:
     async def scenario(server: OpenAiServer, llm: OpenAiLlm) -> None:
         await llm.warm_up()
         assert llm.model == "", "the endpoint takes its default"
 
     with_endpoint(scenario, model="", server={"models": None})
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", "DUOLOGUE_LLM__BASE_URL"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{", "DUOLOGUE_LLM__BASE_URL"),
+        (b"", "did not answer within 0.05 s"),
+    ],
+)
+def test_what_is_no_endpoint_is_found_out_by_warm_up(answer: bytes, says: str) -> None:
+    async def scenario() -> None:
+        hung_up = asyncio.Event()
+
+        async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            hung_up.set()
+
+        server = await asyncio.start_server(respond, "127.0.0.1", 0)
+        base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        llm = OpenAiLlm(base_url=base_url, first_token_timeout_s=5.0 if answer else 0.05)
+        async with server:
+            with pytest.raises(StageError, match=says):
+                await llm.warm_up()
+            await llm.aclose()
+            await hung_up.wait()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "2", "retry-after-ms": "150"}, 0.15),
+        ({"retry-after": "Wed, 01 Jan 2025 10:00:05 GMT", "date": "Wed, 01 Jan 2025 10:00:00 GMT"}, 5.0),
+        ({"retry-after": "Wed, 01 Jan 2025 09:00:00 GMT", "date": "Wed, 01 Jan 2025 10:00:00 GMT"}, 0.0),
+        ({"retry-after": "Wed, 01 Jan 2025 10:00:05 GMT"}, None),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "2 minutes"}, None),
+    ],
+)
+def test_the_wait_that_is_asked_for_is_read_in_all_its_spellings(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert retry_after_s(headers) == seconds
+
+
+def test_a_missing_client_says_what_to_install(monkeypatch: pytest.MonkeyPatch, ask: Any, collect: Any) -> None:
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(StageUnavailable, match="pip install openai"):
+        asyncio.run(collect(OpenAiLlm("m", base_url="http://127.0.0.1:1/v1").stream(ask())))
+
+
+def test_a_reported_error_is_judged_by_its_code() -> None:
+    endpoint = Endpoint("http://x/v1", "m", "")
+    assert type(reported_failure(endpoint, StreamFault("Busy", "429")).error) is StageOverloaded
+    assert reported_failure(endpoint, StreamFault("Busy", "overloaded_error")).error.retryable
+    assert not reported_failure(endpoint, StreamFault("Too long", "context_length_exceeded")).error.retryable
+
+
+def test_what_a_server_says_is_quoted_on_one_bounded_line() -> None:
+    endpoint = Endpoint("http://x/v1", "", "secret")
+    assert endpoint.quote(b"a\n secret\xff b") == "a ***\ufffd b"
+    assert len(endpoint.quote("x" * 5000)) == MESSAGE_CHARS_MAX
+    assert str(endpoint) == "the default model at http://x/v1"
