@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from duologue_pipelines.llm.openai import LOCAL_KEY, OPENAI_BASE_URL, OPENAI_MODEL, chat_models
+from duologue_pipelines.llm.openai import LOCAL_KEY, LOOPBACK, OPENAI_BASE_URL, OPENAI_MODEL, chat_models
 
 ANSWER_BYTES_MAX: Final = 1 << 20  # of a list of models; LM Studio's runs to some ten thousand
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ async def _named(env: Mapping[str, str], timeout_s: float) -> Candidate:
         return Candidate("openai", "openai", OPENAI_BASE_URL, (OPENAI_MODEL,), why, True, {"model": OPENAI_MODEL})
     if not base_url.startswith(("http://", "https://")):
         return _absent("openai", base_url, f"OPENAI_BASE_URL must be an http or https address, got {base_url!r}")
-    if urlsplit(base_url).hostname not in _LOOPBACK:
+    if urlsplit(base_url).hostname not in LOOPBACK:
         why = "OPENAI_BASE_URL is set"
         return Candidate("openai", "openai", base_url, (), why, True, {"base_url": base_url})
     found = await _models(base_url, key, timeout_s)

@@ -33,6 +33,7 @@ OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
 OPENAI_MODEL: Final = "gpt-4.1-mini"  # answers at once: a model that reasons first leaves the caller in silence
 MODEL_REST_S: Final = 30.0  # how long a model that failed is asked last, so that not every turn pays for its time-out
 LOCAL_KEY: Final = "no-key"  # the client insists on one; local servers ignore it
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _REFUSED: Final = (400, 422)
 _NOT_FOR_CHAT: Final = ("embed", "rerank", "whisper", "tts", "moderation", "image")
 
@@ -273,8 +274,14 @@ class OpenAiLlm:
         except ImportError as error:
             message = f"the package openai can't be imported: {error}"
             raise StageUnavailable("llm", message, hint="pip install openai") from error
+        # A proxy of the environment can't reach this machine's own servers.
+        is_local = urlsplit(self.base_url).hostname in LOOPBACK
         client: AsyncOpenAI = openai.AsyncOpenAI(
-            api_key=self.api_key or LOCAL_KEY, base_url=self.base_url, max_retries=0, timeout=None
+            api_key=self.api_key or LOCAL_KEY,
+            base_url=self.base_url,
+            max_retries=0,
+            timeout=None,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=False) if is_local else None,
         )
         return client
 

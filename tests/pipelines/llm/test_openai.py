@@ -199,6 +199,28 @@ def test_a_key_is_sent_and_never_shown(with_endpoint: Any, ask: Any, collect: An
     with_endpoint(scenario, api_key="geheim", server={"api_key": "geheim"})
 
 
+def test_a_proxy_does_not_stand_before_a_server_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, with_endpoint: Any, ask: Any, collect: Any, spoken: Any
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+
+    async def scenario(_: OpenAiServer, llm: OpenAiLlm) -> None:
+        assert spoken(await collect(llm.stream(ask()))) == QUICK.text
+
+    with_endpoint(scenario, retries=0)
+
+
+def test_sessions_that_begin_at_once_share_one_client(with_endpoint: Any, ask: Any, collect: Any) -> None:
+    async def scenario(server: OpenAiServer, llm: OpenAiLlm) -> None:
+        await asyncio.gather(*(collect(llm.stream(ask())) for _ in range(4)))
+        await collect(llm.stream(ask()))
+        assert server.connections <= 4
+        assert max(request.connection for request in server.requests[4:]) <= 4
+
+    with_endpoint(scenario)
+
+
 def test_a_closed_adapter_opens_again_on_whatever_loop_asks_it(ask: Any, collect: Any, spoken: Any) -> None:
     llm = OpenAiLlm("scripted", base_url="http://127.0.0.1:1/v1")
 
