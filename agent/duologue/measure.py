@@ -73,8 +73,8 @@ class ActMeasured:
     user's last audible sample; only for interruptions over the agent. None says it talked through.
     `talked_into_s`: how much the agent was heard while the user spoke or paused inside a `turn`: an agent that takes a
     thinking pause for the end.
-    `dead_air_s`: the longest silence of the agent that begins under the sound or within `SLACK_S` of its end and is
-    followed by more of the agent (0.0 if there is none); only for backchannels and noise over the agent.
+    `dead_air`: the longest silence of the agent that begins under the sound or within `SLACK_S` of its end and is
+    followed by more of the agent (of no length if there is none); only for backchannels and noise over the agent.
     `went_on`: the agent was audible after the sound and before the next mark that wants an answer; only for
     backchannels and noise over the agent.
     """
@@ -85,8 +85,13 @@ class ActMeasured:
     response_s: float | None = None
     yield_s: float | None = None
     talked_into_s: float | None = None
-    dead_air_s: float | None = None
+    dead_air: Span | None = None
     went_on: bool | None = None
+
+    @property
+    def dead_air_s(self) -> float | None:
+        """Length of `dead_air`."""
+        return None if self.dead_air is None else self.dead_air.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ def _act(mark: Mark, voice: Span, agents: Sequence[Span], next_turn: float) -> A
         if not over:
             return ActMeasured(mark, voice, over)
         went_on = any(span.end > voice.end and span.start < next_turn for span in agents)
-        return ActMeasured(mark, voice, over, dead_air_s=_dead_air(agents, voice), went_on=went_on)
+        return ActMeasured(mark, voice, over, dead_air=_dead_air(agents, voice), went_on=went_on)
     answer = next((span.start for span in agents if voice.end <= span.start < next_turn), None)
     return ActMeasured(
         mark,
@@ -223,10 +228,10 @@ def _yielded(agents: Sequence[Span], voice: Span) -> float | None:
     return max(0.0, last - voice.start)
 
 
-def _dead_air(agents: Sequence[Span], voice: Span) -> float:
+def _dead_air(agents: Sequence[Span], voice: Span) -> Span:
     gaps = [
-        after.start - before.end
+        Span(before.end, after.start)
         for before, after in itertools.pairwise(agents)
         if voice.start - BRIDGE_S <= before.end <= voice.end + SLACK_S
     ]
-    return max(gaps, default=0.0)
+    return max(gaps, key=lambda gap: gap.seconds, default=Span(voice.end, voice.end))
