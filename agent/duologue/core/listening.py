@@ -1,8 +1,5 @@
 """The user's turn: opened by voice or by hand, recognised, ended by silence or commit, answered or knowingly not."""
 
-from duologue.core.barge_in import Verdict, judge_words
-from duologue.core.endpointing import PAUSES_KEPT, Completeness, completeness, required_silence_s
-
 from duologue.core import overlap, speaking
 from duologue.core.actions import (
     CloseRecognition,
@@ -11,6 +8,8 @@ from duologue.core.actions import (
     TurnDismissed,
     TurnEnded,
 )
+from duologue.core.barge_in import Verdict, judge_words
+from duologue.core.endpointing import PAUSES_KEPT, Completeness, completeness, required_silence_s
 from duologue.core.events import (
     EndpointingChanged,
     FinalTranscript,
@@ -114,7 +113,10 @@ def change_pack(core: Core) -> None:
 def finalise(core: Core, turn: Turn) -> None:
     """Ask the recogniser for its last word on the turn so far."""
     turn.mark += 1
-    core.do(FinaliseRecognition(turn.number, turn.mark))
+    if turn.failed:  # nobody will answer
+        turn.final_mark = turn.mark
+    else:
+        core.do(FinaliseRecognition(turn.number, turn.mark))
 
 
 def _go_on(core: Core, since: float) -> None:

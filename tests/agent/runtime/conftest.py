@@ -1,0 +1,101 @@
+"""A whole call over scripted stages in virtual time: what was said, decided and heard, for tests to look at."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+
+from duologue import Agent, Persona, Policy, Session, Settings, Stages
+from duologue.audio import SAMPLE_RATE_HZ
+from duologue.testing.memory_transport import MemoryTransport
+from duologue.testing.scripted_asr import ScriptedAsr
+from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
+from duologue.testing.scripted_tts import ScriptedTts
+from duologue.testing.scripted_vad import ScriptedVad
+from duologue.testing.virtual_time import run
+
+STORY = "It is five o'clock here, my friend. " + "And then there is a very long story to tell about clocks. " * 4
+
+
+def voice(seconds: float) -> bytes:
+    """Loud noise: mono 16 kHz int16."""
+    rng = np.random.default_rng(1)
+    return (rng.standard_normal(int(seconds * SAMPLE_RATE_HZ)) * 6000).clip(-32000, 32000).astype("<i2").tobytes()
+
+
+@dataclass
+class Call:
+    """One scripted call. `speech`: (second, seconds of voice) pairs; `turns`: what the recogniser makes of them."""
+
+    speech: Sequence[tuple[float, float]] = ()
+    turns: Any = ()
+    replies: Any = field(default_factory=lambda: [ScriptedReply(STORY)])
+    hang_up: float = 20.0
+    policy: Policy | None = None
+    persona: Persona = field(default_factory=lambda: Persona("test", "You are a test."))
+    tools: Iterable[Any] = ()
+    remote_tools: Iterable[Any] = ()
+    settings: Settings = field(default_factory=Settings)
+    vad: ScriptedVad = field(default_factory=ScriptedVad)
+    tts: ScriptedTts = field(default_factory=ScriptedTts)
+    transport_options: dict[str, Any] = field(default_factory=dict)
+    session_options: dict[str, Any] = field(default_factory=dict)
+    during: Callable[[Session, MemoryTransport], Awaitable[None]] | None = None
+
+    def __post_init__(self) -> None:
+        self.asr = ScriptedAsr(self.turns)
+        self.llm = self.replies if isinstance(self.replies, ScriptedLlm) else ScriptedLlm(self.replies, cycle=True)
+        self.events: list[Any] = []
+        self.times: list[float] = []
+        self.session: Session = None  # type: ignore[assignment]  # set by `go`
+        self.transport: MemoryTransport = None  # type: ignore[assignment]
+
+    def agent(self) -> Agent:
+        return Agent(
+            settings=self.settings,
+            stages=Stages(self.vad, self.asr, self.llm, self.tts),
+            persona=self.persona,
+            tools=self.tools,
+            remote_tools=self.remote_tools,
+        )
+
+    def go(self) -> "Call":
+        run(self.talk())
+        return self
+
+    async def talk(self) -> None:
+        script = [(at, voice(seconds)) for at, seconds in self.speech]
+        self.transport = MemoryTransport(script, hang_up=self.hang_up, **self.transport_options)
+        async with self.agent().session(self.transport, policy=self.policy, **self.session_options) as session:
+            self.session = session
+            doing = asyncio.ensure_future(self.during(session, self.transport)) if self.during else None
+            async for event in session.events():
+                self.events.append(event)
+                self.times.append(session.now())
+            if doing:
+                await doing
+
+    def all(self, kind: type) -> list[Any]:
+        """Events and actions of one kind, in order."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def one(self, kind: type) -> Any:
+        (only,) = self.all(kind)
+        return only
+
+    def audible(self, start: float, end: float) -> bool:
+        """Whether the agent was heard between two session seconds."""
+        _, agent = self.transport.recording()
+        return bool(np.any(np.abs(agent[int(start * SAMPLE_RATE_HZ) : int(end * SAMPLE_RATE_HZ)]) > 200))
+
+    def said(self) -> list[tuple[str, str]]:
+        """The history as (who, text)."""
+        return [("user" if hasattr(item, "turn") else "agent", item.text) for item in self.session.conversation.history]
+
+
+@pytest.fixture
+def call() -> type[Call]:
+    return Call
