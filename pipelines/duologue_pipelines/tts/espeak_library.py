@@ -6,6 +6,7 @@ the meaning of the events are those of `speak_lib.h`, espeak-ng 1.52.
 """
 
 import ctypes
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,19 +111,32 @@ class EspeakLibrary:
     @cached_property
     def voices(self) -> tuple[str, ...]:
         """Codes of all voices ("en-us", "cmn", "de"), sorted."""
+        return tuple(sorted(self._identifiers))
+
+    @cached_property
+    def _identifiers(self) -> dict[str, str]:
+        """What the library calls the voice of each code; the code itself does not always find it ("en-gb")."""
         self._lib.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_Voice))
-        codes: set[str] = set()
+        found: dict[str, str] = {}
         with self._lock:
             listed = self._lib.espeak_ListVoices(None)
             index = 0
             while listed[index]:
                 voice = listed[index].contents
-                # MBROLA voices need data that is not here.
-                if not voice.identifier.startswith(b"mb/"):
-                    # A priority byte, then the code; further languages of the voice follow and are left.
-                    codes.add(ctypes.string_at(voice.languages + 1).decode())
+                # A priority byte, then the code; further languages of the voice follow and are left.
+                code, identifier = ctypes.string_at(voice.languages + 1).decode(), voice.identifier.decode()
+                if self._has_data(code, identifier):
+                    found[code.lower()] = identifier
                 index += 1
-        return tuple(sorted(codes))
+        return found
+
+    def _has_data(self, code: str, identifier: str) -> bool:
+        """Whether the voice can speak: MBROLA ones need other data, some languages come without dictionary."""
+        described = self._data / "lang" / identifier
+        if not described.is_file():
+            return False
+        named = re.search(r"^dictionary\s+(\w+)", described.read_text(encoding="utf-8"), re.MULTILINE)
+        return (self._data / f"{named[1] if named else code.split('-')[0]}_dict").is_file()
 
     @cached_property
     def variants(self) -> tuple[str, ...]:
@@ -132,13 +146,16 @@ class EspeakLibrary:
     def speak(self, text: str, *, voice: str, words_per_minute: int, on_audio: OnAudio) -> None:
         """Synthesise `text` on this thread, handing audio to `on_audio` as it comes. Waits for other calls to end.
 
-        Raises `StageError` where the library fails, and what `on_audio` raised.
+        `voice`: one of `voices`, with a plus and one of `variants` where wanted. Raises `StageError` where the library
+        fails, and what `on_audio` raised.
         """
+        base, plus, variant = voice.partition("+")
+        identifier = self._identifiers.get(base, base) + plus + variant
         encoded = text.encode() + b"\0"
         with self._lock:
-            if voice != self._voice:
-                self._check(self._lib.espeak_SetVoiceByName(voice.encode()), f"voice {voice!r}")
-                self._voice = voice
+            if identifier != self._voice:
+                self._check(self._lib.espeak_SetVoiceByName(identifier.encode()), f"voice {voice!r}")
+                self._voice = identifier
             self._check(self._lib.espeak_SetParameter(_PARAMETER_RATE, words_per_minute, 0), "rate")
             self._on_audio, self._failure = on_audio, None
             try:

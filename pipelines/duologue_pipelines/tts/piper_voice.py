@@ -142,8 +142,7 @@ class LoadedVoice:
             "scales": np.array(scales, dtype=np.float32),
             "sid": np.array([speaker], dtype=np.int64),
         }
-        feed = {name: value for name, value in feed.items() if name in self._inputs}
-        first, *durations = self._session.run(None, feed)
+        first, *durations = self._session.run(None, {name: feed[name] for name in self._inputs})
         if self._parts is None:
             audio = np.atleast_1d(first.squeeze()).astype(np.float32, copy=False)
             samples, windows = len(audio), iter((audio,))
