@@ -24,6 +24,16 @@ class Clip:
     first: int
     at: float
 
+    def since(self, index: int) -> "Clip":
+        """The part from sample `index` of the turn on."""
+        skip = max(0, min(index - self.first, len(self.pcm) // 2))
+        return Clip(self.pcm[skip * 2 :], self.first + skip, self.at + skip / SAMPLE_RATE_HZ)
+
+    @property
+    def end(self) -> int:
+        """Index, within the turn, just past the last sample."""
+        return self.first + len(self.pcm) // 2
+
     @property
     def samples(self) -> NDArray[np.float32]:
         """float32 in -1..1, shape (n,)."""
@@ -74,6 +84,10 @@ class TurnAudio:
     def drop_before(self, at: float) -> None:
         """Let go of the audio before `at` (session seconds)."""
         index = round((at - (self._origin or 0.0)) * SAMPLE_RATE_HZ)
+        self._drop(max(0, min(len(self._pcm), (index - self._first) * 2)))
+
+    def drop_to(self, index: int) -> None:
+        """Let go of the samples before `index` (within the turn)."""
         self._drop(max(0, min(len(self._pcm), (index - self._first) * 2)))
 
     def _drop(self, count: int) -> None:
