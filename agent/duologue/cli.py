@@ -6,7 +6,6 @@ red line with the next step, never a traceback (`--debug` shows it). Exit status
 2 the command or the settings are wrong.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -23,7 +22,6 @@ from duologue.errors import ConfigurationError, DuologueError, PackError
 
 FAILED: Final = 1
 WRONG_USE: Final = 2
-STOPPED: Final = 130  # what shells expect after Ctrl-C
 
 app = typer.Typer(
     name="duologue",
@@ -42,14 +40,20 @@ app.add_typer(models_app, name="models")
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
-@app.callback()
-def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    if show_version:
+def _print_version(asked: bool) -> None:
+    if asked:
         Console().print(f"duologue {version('duologue')}", highlight=False)
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Both flags are dealt with elsewhere: `--version` above, `--debug` in `run`."""
 
 
 @app.command()
@@ -150,9 +154,10 @@ def replay(
     """
     if not trace.is_file():
         raise ConfigurationError(f"{trace}: no such trace", hint="The demo writes one: out/demo/trace.jsonl")
-    result = _part("duologue.runtime.replay", "replay_file")(trace)
-    Console(soft_wrap=True).print(str(result), markup=False, highlight=False)
-    _finish(0 if result.same else FAILED)
+    from duologue.commands.replay_report import show_replay
+    from duologue.runtime.replay import replay_file
+
+    _finish(0 if show_replay(replay_file(trace), Console()) else FAILED)
 
 
 @app.command()
@@ -175,7 +180,8 @@ def sim(
 
     A failure prints the seed that replays it: [cyan]duologue sim --replay SEED[/cyan]
     """
-    run_sim = _part("duologue.sim.cli", "run")
+    # by name: the simulator is a floor of its own, and its command stands where it is tested
+    run_sim: Callable[..., int] = import_module("duologue.sim.cli").run
     _finish(
         run_sim(
             conversations=conversations or (300 if whole else 10_000),
@@ -197,12 +203,6 @@ def _command(name: str) -> Callable[..., Any]:
     return command(name)
 
 
-def _part(module: str, name: str) -> Callable[..., Any]:
-    """A function of our own, imported when it is needed, so that `--help` is quick."""
-    found: Callable[..., Any] = getattr(import_module(module), name)
-    return found
-
-
 def _finish(status: int | None) -> None:
     if status:
         raise typer.Exit(status)
@@ -214,12 +214,6 @@ def run(arguments: Sequence[str]) -> int:
         app(args=list(arguments), prog_name="duologue")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        _complain("stopped")
-        return STOPPED
-    except BrokenPipeError:  # `duologue models list | head`
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
-        return FAILED
     except DuologueError as error:
         if "--debug" in arguments:
             raise

@@ -72,25 +72,26 @@ def adapter_class(stage: str, use: str, *, origin: str = "") -> type[Any]:
         module, _, attribute = use.partition(":")
         if not module or not attribute:
             raise ConfigurationError(f"{where}{stage}.use: {use!r} is not package.module:Class")
-        found = {use: EntryPoint(use, use, GROUPS[stage])}
+        entry: EntryPoint | None = EntryPoint(use, use, GROUPS[stage])
     else:
-        found = {entry.name: entry for entry in _entries(stage)}
-    if use not in found:
-        hint = did_you_mean(use, [*found, "auto"]) if found else "Install Duologue, or the plugin that brings it"
+        entry = _entry(_entries(stage), use)
+    if entry is None:
+        known = names(stage)
+        hint = did_you_mean(use, [*known, "auto"]) if known else "Install Duologue, or the plugin that brings it"
         raise ConfigurationError(f"{where}{stage}.use: there is no {stage} called {use!r}", hint=hint)
-    adapter: type[Any] = _loaded(stage, use, found[use])
+    adapter: type[Any] = _loaded(stage, use, entry)
     return adapter
 
 
 def command(name: str) -> Callable[..., Any]:
     """What the entry point `name` of `duologue.commands` holds. Raises `ConfigurationError`."""
-    found = {entry.name: entry for entry in entry_points(group=COMMANDS)}
-    if name not in found:
+    entry = _entry(entry_points(group=COMMANDS), name)
+    if entry is None:
         raise ConfigurationError(
             f"the command {name!r} is not installed",
             hint="Install Duologue with its pipelines: pip install duologue (in a checkout: pip install -e .)",
         )
-    loaded: Callable[..., Any] = _loaded("command", name, found[name])
+    loaded: Callable[..., Any] = _loaded("command", name, entry)
     return loaded
 
 
@@ -183,6 +184,17 @@ def _entries(stage: str) -> Iterable[EntryPoint]:
     if stage not in GROUPS:
         raise ConfigurationError(f"there is no stage {stage!r}", hint=did_you_mean(stage, GROUPS))
     return entry_points(group=GROUPS[stage])
+
+
+def _entry(entries: Iterable[EntryPoint], name: str) -> EntryPoint | None:
+    """The entry point called `name`. Raises `ConfigurationError` when two claim the name: neither may win silently."""
+    found = [entry for entry in entries if entry.name == name]
+    if len({entry.value for entry in found}) > 1:
+        raise ConfigurationError(
+            f"two plugins call themselves {name!r} in {found[0].group}: {found[0].value} and {found[1].value}",
+            hint="Uninstall one of them, or name the one you mean as package.module:Class",
+        )
+    return found[0] if found else None
 
 
 def _loaded(stage: str, name: str, entry: EntryPoint) -> Any:

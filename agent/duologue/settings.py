@@ -130,13 +130,13 @@ class StageChoice(BaseModel):
 class TraceSettings(BaseModel):
     """The event log. `folder`: where a session's `trace.jsonl` goes; None keeps none on disk.
 
-    `bytes_max`: bound of one file; at the bound the oldest part is dropped, and the trace says so.
+    `bytes_max`: bound of one file; at the bound it is put aside as `….1` and a new one begins.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Annotated[Path | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
-    bytes_max: Annotated[int, between(10_000, 2**40)] = 64 * 2**20
+    bytes_max: Annotated[int, between(10_000, 2**40)] = 32 * 2**20
 
 
 class Settings(BaseModel):

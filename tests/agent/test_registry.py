@@ -67,6 +67,8 @@ x-missing = duologue_test_plugin_missing:Nothing
 x-renamed = duologue_test_plugin:Nothing
 [duologue.commands]
 x-command = duologue_test_plugin:factory
+x-twice = duologue_test_plugin:factory
+x-twice = duologue_test_plugin:Good
 """
 
 
@@ -201,6 +203,11 @@ def test_commands_come_through_the_same_door() -> None:
     assert registry.command("x-command")(size=4).given == 4
     with pytest.raises(ConfigurationError, match="the command 'none' is not installed"):
         registry.command("none")
+
+
+def test_two_plugins_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="two plugins call themselves 'x-twice'"):
+        registry.command("x-twice")
 
 
 @pytest.mark.parametrize("stage", ["vad", "asr", "llm", "tts", "transport"])

@@ -60,7 +60,7 @@ def show_models(store: Store, console: Console, *, here_only: bool = False) -> N
             table.add_row(
                 Text("✓", style="green") if model.is_here else Text(""),
                 Text(model.spec, style="bold" if model.is_here else ""),
-                model.what,
+                Text(model.what),
                 f"{model.megabytes} MB" if model.megabytes else "",
                 Text(str(model.path) if model.is_here else "", style="dim"),
             )
