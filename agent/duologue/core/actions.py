@@ -67,9 +67,8 @@ class TurnDismissed(Action):
 
 @dataclass(frozen=True, slots=True)
 class BeginReply(Action):
-    """Make reply `reply` to turn `turn` (0: to none). `text`: say just that, ask no model. `speculative`: nothing of
-    it may
-    be heard, and no tool run, before `ReleaseReply`. `instructions`: for once instead of the pack's."""
+    """Make reply `reply` to turn `turn` (0: to none). `text`: say just that, ask no model. `speculative`: nothing of it
+    may be heard, and no tool run, before `ReleaseReply`. `instructions`: for once instead of the pack's."""
 
     reply: int
     turn: int

@@ -1,8 +1,7 @@
 """What happened. Each event is frozen data with `at`, the session second in which the core was told.
 
 Floors above make them; `turns.Conversation.feed` takes them. Results of a stage carry the turn or reply that they
-belong
-to, so that late ones are dropped by number.
+belong to, so that late ones are dropped by number.
 """
 
 from dataclasses import dataclass
@@ -220,8 +219,7 @@ class ReplyFailed(Event):
 @dataclass(frozen=True, slots=True)
 class ToolRequested(Event):
     """The model wants a tool. `timeout_s`: None takes the policy's. `far_side`: the caller's side runs it and answers
-    with
-    `ToolReturned`. `cancellable`: it is stopped when its reply is."""
+    with `ToolReturned`. `cancellable`: it is stopped when its reply is."""
 
     reply: int
     call_id: str

@@ -1,8 +1,8 @@
 """The conversation as it was heard, and how much of it the model is shown.
 
 Items are only ever added at the end, and folded into the summary from the front, many at once: the beginning of the
-prompt
-stays the same from turn to turn, which is what provider-side prompt caches need. Of a reply only the heard text stays.
+prompt stays the same from turn to turn, which is what provider-side prompt caches need. Of a reply only the heard text
+stays.
 """
 
 from collections.abc import Iterable, Sequence
@@ -96,8 +96,7 @@ class History:
         self._add(UserItem(turn, text, tuple(images)))
 
     def extend_user(self, turn: int, merged: int, text: str, images: Sequence[str] = ()) -> None:
-        """Turn `turn` continues the unanswered turn `merged`: `text` (all of it) takes that one's place, if it is
-        last."""
+        """Turn `turn` continues the unanswered turn `merged`: if that is last, `text` (all of it) takes its place."""
         last = self.items[-1] if self.items else None
         if isinstance(last, UserItem) and last.turn == merged:
             self._remove_last()

@@ -9,7 +9,7 @@ from duologue.core.actions import (
     TurnEnded,
 )
 from duologue.core.barge_in import Verdict, judge_words
-from duologue.core.endpointing import PAUSES_KEPT, Completeness, completeness, required_silence_s
+from duologue.core.endpointing import PAUSE_S_MIN, PAUSES_KEPT, Completeness, completeness, required_silence_s
 from duologue.core.events import (
     EndpointingChanged,
     FinalTranscript,
@@ -28,7 +28,6 @@ from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish
 from duologue.core.words import normal_form, split_words
 from duologue.errors import ProtocolError
 
-PAUSE_S_MIN = 0.2  # shorter gaps are articulation, not hesitation (Goldman-Eisler 1968)
 IMAGES_MAX = 8  # waiting to go with a turn; older ones give way
 # Voice that began so shortly before the agent's last word answers it rather than accompanies it.
 EARLY_ANSWER_S = 0.7
@@ -179,8 +178,7 @@ def _words_changed(core: Core) -> None:
 
 
 def floor_is_free(core: Core) -> None:
-    """While endpointing, whenever something that counts has changed: speculate, count the silence anew, end the
-    turn."""
+    """While endpointing, whenever something that counts has changed: count the silence anew, speculate, end."""
     if core.state.phase is Phase.ENDPOINTING:
         arm_endpoint(core)
         _speculate(core)

@@ -1,14 +1,12 @@
 """The user's voice while a reply is made or heard: hold first, then decide with words and length.
 
-A hold is silence already, so deciding may take a moment: an interruption loses nothing by it, and a cough costs a
-short gap.
-While nothing of the reply was heard, the hold only keeps it from starting.
+A hold is silence already, so deciding may take a moment: an interruption loses nothing by it, and a cough costs a short
+gap. While nothing of the reply was heard, the hold only keeps it from starting.
 """
-
-from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
 
 from duologue.core import listening, speaking
 from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
+from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
 from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn
 
 ALARMS_KEPT = 16
@@ -146,8 +144,10 @@ def false_alarm(core: Core, reason: str) -> None:
 
 
 def voice_long_enough(core: Core) -> None:
-    """So much voice is an interruption, words or not; words that are a backchannel so far buy as much time again,
-    once."""
+    """So much voice is an interruption, words or not.
+
+    Words that are a backchannel so far buy as much time again, once.
+    """
     turn, policy = core.state.turn, core.policy.barge_in
     if turn is None or core.state.phase is not Phase.OVERLAP:
         return

@@ -57,8 +57,7 @@ class BargeInPolicy:
 
     `enabled`: False lets the agent finish whatever it hears. `words_min`: so many words that are no backchannel make an
     interruption. `voice_s`: voice that lasts so long is one even without words (a recogniser may be late or deaf),
-    unless
-    the recogniser already called it a backchannel.
+    unless the recogniser already called it a backchannel.
     `verdict_s`: after the voice has stopped, wait so long for the recogniser before the agent goes on.
     `alarms_max`, `alarm_window_s`, `wary_voice_s`: after so many false alarms within the window, a hold needs this much
     voice, so that a dog or a drill does not chop the agent to pieces.
@@ -81,17 +80,12 @@ class BargeInPolicy:
 class ReplyPolicy:
     """How replies are begun, filled and given up.
 
-        `automatic`: False makes a reply only on request. `speculate`: begin the reply with the first final, before the
-        turn
-        is known to be over. `speculations_max`: per turn, so that a halting speaker does not cost a prompt a pause.
-        `tool_rounds_max`: how often one reply may go back to the model with results. `tool_s_max`: default time-out of
-        a
-        tool;
-        `filler_after_s`: a tool that takes longer is covered by one of `fillers`; `late_after_s`: so is a model that
-        has not begun
-        to answer by then. `unheard_s_max`: a reply of which nothing is heard by then is given up with `apology`, which
-        is also
-        said when a stage fails for good.
+    `automatic`: False makes a reply only on request. `speculate`: begin the reply with the first final, before the turn
+    is known to be over. `speculations_max`: per turn, so that a halting speaker does not cost a prompt a pause.
+    `tool_rounds_max`: how often one reply may go back to the model with results. `tool_s_max`: default time-out of a
+    tool; `filler_after_s`: one that takes longer is covered by one of `fillers`; `late_after_s`: so is a model that has
+    not begun to answer by then. `unheard_s_max`: a reply of which nothing is heard by then is given up with `apology`,
+    which is also said when a stage fails for good.
     `queue_max`: things waiting to be said; one more is refused.
     """
 
@@ -132,8 +126,7 @@ class LimitsPolicy:
     """Time limits of a session. None switches one off.
 
     `idle_s`: silence of both sides before `idle_prompts` are tried one after the other; when they are used up the
-    session
-    says `farewell` and closes. `session_s_max`: after that the session says `farewell` and closes.
+    session says `farewell` and closes. `session_s_max`: after that the session says `farewell` and closes.
     `close_s_max`: how long a graceful close lets the agent finish.
     """
 

@@ -1,8 +1,7 @@
 """Everything the core knows, as data: phases, the transition table, the open turn, the live reply, the timers.
 
 Nothing here decides. `listening`, `overlap`, `speaking` and `tools` do, each over the one `Core`; `turns` is their
-door.
-All of it can be written as JSON and read back, which is how a session is handed to another process.
+door. All of it can be written as JSON and read back, which is how a session is handed to another process.
 """
 
 from collections.abc import Mapping
@@ -121,11 +120,9 @@ class Turn:
     """The user's open turn. Times are session seconds on the audio clock.
 
     `text`: the newest hypothesis; `prefix`: text of the earlier turn `merged` that this one continues, or typed into
-    it.
-    `mark`: finals asked for so far; `final_mark`: the newest that has come. `voiced_s`: length of the voice so far,
-    without
-    pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the agent and is not
-    judged yet.
+    it. `mark`: finals asked for so far; `final_mark`: the newest that has come. `voiced_s`: length of the voice so far,
+    without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the agent and is
+    not judged yet.
     """
 
     number: int

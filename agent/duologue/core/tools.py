@@ -1,8 +1,7 @@
 """Tools of the live reply: run together, waited for with a deadline, their results remembered once.
 
 A tool runs only when its reply is released: a speculative reply must not have effects. When the reply is cancelled,
-tools
-that allow it are stopped; the others finish, and what they did is remembered.
+tools that allow it are stopped; the others finish, and what they did is remembered.
 """
 
 from duologue.core.actions import CancelTool, ContinueReply, RunTool, SpeakFiller

@@ -1,8 +1,8 @@
 """What of a growing transcript can be relied on: the stable prefix of successive hypotheses.
 
-A recogniser changes its mind while somebody speaks. A word that two successive hypotheses agree on is settled: it is kept
-through every later hypothesis of the turn, so captions don't flicker and the core may act on it. This module decides that
-from words alone; it must never know which recogniser made them, nor what time it is.
+A recogniser changes its mind while somebody speaks. A word that two successive hypotheses agree on is settled: it is
+kept through every later hypothesis of the turn, so captions don't flicker and the core may act on it. This module
+decides that from words alone; it must never know which recogniser made them, nor what time it is.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from duologue.core.words import Word, is_cjk, normal_form, split_words
 def stable_prefix(previous: Sequence[Word], current: Sequence[Word]) -> list[Word]:
     """Words that two successive hypotheses agree on (LocalAgreement-2, Liu et al. 2020).
 
-    Both run from the last committed word. Words are compared without case and punctuation;
-    the current spelling wins. Times are seconds of session audio.
+    Both run from the last committed word. Words are compared without case and punctuation; the current spelling wins.
+    Times are seconds of session audio.
     """
     agreed: list[Word] = []
     for before, now in zip(previous, current, strict=False):
@@ -35,7 +35,7 @@ def join_words(words: Sequence[Word]) -> str:
 
 
 def atomic_words(word: Word) -> list[Word]:
-    """`word` as `split_words` counts it: white space and each CJK character divide; its time is shared out by length."""
+    """`word` as `split_words` counts it: white space and each CJK character divide; length shares out the time."""
     pieces = split_words(word.text)
     if len(pieces) < 2:
         return [Word(piece, word.start, word.end, word.probability) for piece in pieces]
@@ -51,8 +51,8 @@ def atomic_words(word: Word) -> list[Word]:
 class GrowingTranscript:
     """The words of one turn as hypotheses of all of it come in; a settled word stays.
 
-    Feed `partial` and `final`, each with every word heard so far (`split_words` units); both answer with the words to show.
-    `stable` counts the settled ones among them.
+    Feed `partial` and `final`, each with every word heard so far (`split_words` units); both answer with the words to
+    show. `stable` counts the settled ones among them.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,10 @@ class GrowingTranscript:
         return (*self._settled, *self._tail)
 
     def partial(self, words: Sequence[Word]) -> tuple[Word, ...]:
-        """Take a hypothesis. Where it contradicts a settled word, the settled words stand and it counts from where they end."""
+        """Take a hypothesis.
+
+        Where it contradicts a settled word, the settled words stand and it counts from where they end.
+        """
         tail = self._after_settled(words)
         agreed = stable_prefix(self._tail, tail)
         self._settled += agreed

@@ -1,10 +1,8 @@
 """The turn-taking core: every decision of a conversation is taken behind this door, and nothing else is.
 
-Theory of operation. `feed(event)` says what happened, `advance(now)` that time has passed; both return the actions
-that the
-shell carries out, in order, at once. `deadline` is when `advance` wants to be called next. The core has no clock, does
-no I/O
-and never waits, so it runs the same live, in a simulation and over a recorded trace.
+Theory of operation. `feed(event)` says what happened, `advance(now)` that time has passed; both return the actions that
+the shell carries out, in order, at once. `deadline` is when `advance` wants to be called next. The core has no clock,
+does no I/O and never waits, so it runs the same live, in a simulation and over a recorded trace.
 
 Phases and steps are the table `TRANSITIONS`. A step that it lacks raises `ProtocolError` and changes nothing.
 """
@@ -69,8 +67,7 @@ TIMERS: Final[Mapping[str, Callable[[Core], None]]] = {
     Timer.CLOSE: speaking.close_overdue,
 }
 
-# What may still arrive when the session is closed: the confirmation of the last cut. Everything else is late and
-# dropped.
+# What still counts when the session is closed: the confirmation of the last cut.
 CLOSED_ACCEPTS: Final = (ev.ReplyEnded, ev.HeardCorrected)
 # What only tells of stages and is dropped by number when late; in a closed session it is dropped as well.
 RESULTS: Final = (
@@ -102,8 +99,7 @@ class Conversation:
         """Take `event`; return what to do about it.
 
         Deadlines before it are met first. Raises `ProtocolError`, with the conversation as it was, for an event that
-        this
-        phase has no step for, and for time running backwards.
+        this phase has no step for, and for time running backwards.
         """
         state = self._core.state
         if event.at < state.now:
@@ -207,8 +203,7 @@ class Conversation:
         """What the model is asked for the live reply number `reply`, now; empty if that is not live.
 
         For a speculative reply the user's words stand at the end although they are not history yet; for one that has
-        used
-        tools its own text so far and the results.
+        used tools its own text so far and the results.
         """
         core = self._core
         making = speaking.live(core, reply)

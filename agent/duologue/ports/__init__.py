@@ -4,10 +4,8 @@ The contracts are run against every adapter, ours and a third party's, by the ki
 
 An adapter class is registered by entry point and constructed as `Adapter(**options)`, where `options` are the keys that
 stand beside `use` in its table of the settings (checked against the constructor's signature). Constructing must be
-cheap
-and must not load a model; `warm_up` does that, once, before the first session. One adapter object serves all sessions
-of
-a process: its `open` / `stream` / `synthesise` give each session what is its own.
+cheap and must not load a model; `warm_up` does that, once, before the first session. One adapter object serves all
+sessions of a process: its `open` / `stream` / `synthesise` give each session what is its own.
 """
 
 from duologue.ports.asr import Asr, AsrContext, AsrStream, Hypothesis

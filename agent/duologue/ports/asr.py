@@ -4,13 +4,10 @@ Contract:
 - `push` never blocks and never raises for load; the stream keeps at most `AUDIO_SECONDS_MAX` of unrecognised audio and
   drops the oldest beyond that, saying so once in `Hypothesis.note`.
 - Every hypothesis covers the *whole turn so far*. `stable` counts its leading words that no later hypothesis of this
-  turn
-  changes (case and punctuation aside); it never decreases, except that a final may settle it once more.
+  turn changes (case and punctuation aside); it never decreases, except that a final may settle it once more.
 - `finalise(mark)` asks for the best answer to all audio pushed so far: exactly one hypothesis with `final=True` and
-  that
-  `mark` follows. The turn may go on: more audio may be pushed, more finals asked for. A mark asked for while an
-  earlier one
-  is not answered replaces it (the earlier one need not be answered).
+  that `mark` follows. The turn may go on: more audio may be pushed, more finals asked for. A mark asked for while an
+  earlier one is not answered replaces it (the earlier one need not be answered).
 - Audio without speech gives a final with no words.
 - `aclose` ends the iteration at once and drops all work; late results are never delivered after it.
 - A failed decode raises `StageError` out of the iteration; the stream is then closed.

@@ -2,10 +2,8 @@
 
 Contract: `stream` returns an async iterator; text deltas come as the model makes them; tool calls come whole; usage and
 `LlmFinished` come last where the endpoint tells them, `LlmFinished` always. Closing the iterator (`aclose`) closes the
-connection at once
-and no further token is paid for. Before the first item a retryable failure has been retried within the adapter; after
-it,
-a broken stream raises `StageError(retryable=True)` and what was streamed stands.
+connection at once and no further token is paid for. Before the first item a retryable failure has been retried within
+the adapter; after it, a broken stream raises `StageError(retryable=True)` and what was streamed stands.
 """
 
 from collections.abc import AsyncGenerator

@@ -2,10 +2,8 @@
 
 Contract:
 - `run` delivers 20 ms pieces of the caller's audio (640 bytes) to the sink in order, resampled once, lost ones
-  concealed or
-  replaced by silence so that sample count is time; it returns when the caller hangs up and raises `TransportError`
-  when the
-  connection breaks. Called once.
+  concealed or replaced by silence so that sample count is time; it returns when the caller hangs up and raises
+  `TransportError` when the connection breaks. Called once.
 - `send` takes one frame of the agent and never blocks. The engine paces itself: it keeps at most `LEAD_FRAMES` frames
   ahead of real time unless the transport `plays_far_side`.
 - `flush` drops every frame sent but not yet played and returns how many samples that were; nothing of them is heard

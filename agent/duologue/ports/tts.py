@@ -1,12 +1,10 @@
 """Speech synthesis: a chunk of text in, audio and word times out, as soon as there are any.
 
 Contract: audio is mono 16 kHz int16 in pieces of any length (an even number of bytes, not empty); the first piece comes
-before the whole chunk is synthesised where the engine can; word times, where the voice has them, lie inside the
-chunk's audio,
-never decrease, refer to the text *as given* and come no later than the audio they describe; text with nothing to say
-(white space, emoji) gives no audio and no
-error; closing the iterator stops the synthesis. Numbers, dates, Markdown and the like are made speakable inside the
-adapter.
+before the whole chunk is synthesised where the engine can; word times, where the voice has them, lie inside the chunk's
+audio, never decrease, refer to the text *as given* and come no later than the audio they describe; text with nothing to
+say (white space, emoji) gives no audio and no error; closing the iterator stops the synthesis. Numbers, dates, Markdown
+and the like are made speakable inside the adapter.
 """
 
 from collections.abc import AsyncGenerator

@@ -1,12 +1,9 @@
 """Voice activity detection: frames in, onset and offset out.
 
 Contract: `push` is synchronous and takes well under a millisecond a frame (it runs on the event loop); onsets and
-offsets
-alternate, an onset first; their times never decrease and never lie past the end of the frame that was pushed; silence
-gives
-nothing; two streams of one detector know nothing of each other. An offset is reported soon (about 60 ms) after the
-last voiced sample: how
-long a silence ends the turn is the core's business, not the detector's.
+offsets alternate, an onset first; their times never decrease and never lie past the end of the frame that was pushed;
+silence gives nothing; two streams of one detector know nothing of each other. An offset is reported soon (about 60 ms)
+after the last voiced sample: how long a silence ends the turn is the core's business, not the detector's.
 """
 
 from dataclasses import dataclass

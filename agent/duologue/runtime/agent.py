@@ -1,8 +1,7 @@
 """The agent: a pack, tools and stages, ready for any number of sessions in one process.
 
 The stages are put together by the entry point `default` of the group `duologue.cascade` (the pipelines' own), unless
-they are
-given ready-made. They are shared by all sessions and loaded before the first.
+they are given ready-made. They are shared by all sessions and loaded before the first.
 """
 
 import asyncio
@@ -45,10 +44,9 @@ class Agent:
     """Somebody to talk to.
 
     `pack`: name or folder of a prompt pack (default: the settings'). `tools`: functions decorated with `tool`.
-    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds.
-    `stages` with `persona`: ready-made parts instead of those that the settings name. Raises `ConfigurationError` and
-    `PackError` at once,
-    `StageUnavailable` when the first session begins.
+    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds. `stages`
+    with `persona`: ready-made parts instead of those that the settings name. Raises `ConfigurationError` and
+    `PackError` at once, `StageUnavailable` when the first session begins.
     """
 
     def __init__(

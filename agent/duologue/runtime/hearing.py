@@ -1,5 +1,4 @@
-"""The session's ear: the caller's audio on the session's time axis, through voice activity detection into
-recognition."""
+"""The session's ear: the caller's audio on the session's time axis, through detection into recognition."""
 
 import asyncio
 from collections import deque
@@ -31,8 +30,7 @@ DRIFT_WINDOW_FRAMES: Final = 100
 
 
 class AudioClock:
-    """Stamps frames by their count, from the moment at which the first one arrived; watches for frames that never
-    came."""
+    """Stamps frames by their count, from the first one's arrival on; watches for frames that never came."""
 
     def __init__(self) -> None:
         self._next: float | None = None
@@ -40,8 +38,7 @@ class AudioClock:
         self._watched = 0
 
     def stamp(self, now: float) -> tuple[float, float]:
-        """`at` of the frame that arrives at `now`, and by how much the axis had to be moved for it (0.0: not at
-        all)."""
+        """`at` of the frame that arrives at `now`, and by how much the axis was moved for it (0.0: not at all)."""
         if self._next is None:
             self._next = now - FRAME_SECONDS
         moved = 0.0
@@ -62,8 +59,8 @@ class AudioClock:
 @dataclass(frozen=True, slots=True)
 class EarContext:
     """What an ear needs of its session. `post` feeds the core; `note` writes to the trace (source, text); `now` is
-    session
-    seconds; `spawn` starts a task that the session watches; `on_deaf` is told when the detector fails for good."""
+    session seconds; `spawn` starts a task that the session watches; `on_deaf` is told when the detector fails for
+    good."""
 
     meter: Meter
     post: Callable[[Event], None]

@@ -1,5 +1,4 @@
-"""The session's mouth: replies being made, the one that is played, and those that were cut and may still be reported
-on."""
+"""The session's mouth: replies being made, the one being played, those that were cut and may be reported on yet."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -18,9 +17,8 @@ CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
 class Mouth:
     """Carries out the core's actions on replies.
 
-    `context`: made anew for each reply, since a pack may have changed voice and model. `request`: the prompt of a
-    reply now; its second
-    argument allows tools.
+    `context`: made anew for each reply, since a pack may have changed voice and model. `request`: the prompt of a reply
+    now; its second argument allows tools.
     """
 
     def __init__(

@@ -35,8 +35,7 @@ class Persona:
     """Who speaks: a pack as far as a session needs it.
 
     `speech`: the voice, as a request whose text is filled in. `phrases`: what the caller is likely to say. `llm`: a
-    stage of its own
-    in place of the shared one (the rehearsal of this pack's dialogues).
+    stage of its own in place of the shared one (the rehearsal of this pack's dialogues).
     """
 
     name: str
@@ -73,8 +72,7 @@ SessionEvent = Event | Action | Aside | Note
 class SessionSetup:
     """What a session is made of; `Agent.session` puts it together.
 
-    `traced`: makes the trace from
-    the session's id and a function that gives its header.
+    `traced`: makes the trace from the session's id and a function that gives its header.
     """
 
     stages: Stages

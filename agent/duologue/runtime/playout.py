@@ -1,10 +1,8 @@
 """What of a reply has been heard, counted in samples; and the pace at which it is sent.
 
 A `Track` is one reply's audio with the text that it speaks. `Playout` sends one track at a time, 20 ms by 20 ms, a few
-frames
-ahead of real time, and can hold, go on from the word where it was held, or cut. Where the far side plays, playout is
-what it
-says it heard.
+frames ahead of real time, and can hold, go on from the word where it was held, or cut. Where the far side plays,
+playout is what it says it heard.
 """
 
 import asyncio
@@ -134,8 +132,10 @@ class Track:
             self.on_more()
 
     def take_frame(self) -> bytes | None:
-        """The next 640 bytes; the last ones filled up with silence; None while they are not made yet or when all is
-        sent."""
+        """The next 640 bytes, the last ones filled up with silence.
+
+        None while they are not made yet, or when all is sent.
+        """
         left = self.made - self.sent
         if left <= 0 or (left < FRAME_SAMPLES and not self.complete):
             return None

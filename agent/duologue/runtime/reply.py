@@ -1,8 +1,7 @@
 """One reply: LLM → chunks → synthesis → track, cancelled as a unit.
 
-Two tasks: one streams the model and cuts its text into chunks, the other speaks them one after the other. `cancel`
-ends both:
-the model's connection closes, the synthesis stops, and nothing of the reply is posted any more.
+Two tasks: one streams the model and cuts its text into chunks, the other speaks them one after the other. `cancel` ends
+both: the model's connection closes, the synthesis stops, and nothing of the reply is posted any more.
 """
 
 import asyncio

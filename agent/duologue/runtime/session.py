@@ -1,8 +1,7 @@
 """The shell: tell the core what happened, carry out what it decides, re-arm one deadline. It decides nothing itself.
 
 One session serves one caller over one transport. Everything runs on one event loop; whatever takes long runs in tasks
-that
-belong to the session and end with it.
+that belong to the session and end with it.
 """
 
 import asyncio

@@ -1,11 +1,8 @@
-"""The event log: everything that the core was told and decided, and what the stages had to say; a session replays from
-it.
+"""The event log, from which a session replays: all that the core was told and decided, and what the stages had to say.
 
 In memory the newest entries are kept, up to a bound. With a file, each entry is a line of JSON; when the file reaches
-its bound it
-is put aside as `….1` and a new one begins with the state of the core, so that each file replays by itself and two at
-most
-exist.
+its bound it is put aside as `….1` and a new one begins with the state of the core, so that each file replays by itself
+and two at most exist.
 """
 
 import json

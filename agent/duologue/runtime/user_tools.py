@@ -1,5 +1,4 @@
-"""Functions that the model may call: described from their signature, their arguments validated, run beside each
-other."""
+"""Functions that the model may call: described from their signature, arguments validated, run side by side."""
 
 import asyncio
 import inspect
@@ -68,10 +67,8 @@ def tool(
     """Make a function callable for the model.
 
     Its name, docstring and annotated parameters are what the model sees. A plain function runs in a thread.
-    `timeout_s`: give up after
-    it (default: `reply.tool_s_max`). `cancellable=False`: when the user interrupts, let it finish and remember its
-    result.
-    Raises `ConfigurationError` for a function that can't be described.
+    `timeout_s`: give up after it (default: `reply.tool_s_max`). `cancellable=False`: when the user interrupts, let it
+    finish and remember its result. Raises `ConfigurationError` for a function that can't be described.
     """
     traits = ReplyTools(timeout_s=timeout_s, cancellable=cancellable)
     if function is None:
