@@ -389,6 +389,12 @@ def test_doctor_names_the_stage_that_cannot_be_used(terminal: Terminal, monkeypa
     assert any("OPENAI_API_KEY" in problem for problem in named["problems"])
 
 
+def test_doctor_takes_options_beside_auto_as_a_hint_at_what_is_meant(terminal: Terminal) -> None:
+    found = diagnosis(terminal, "--set", "llm.api_key=sk-1")
+    llm = next(stage for stage in found["stages"] if stage["stage"] == "llm")
+    assert (llm["chosen"], llm["why"], llm["note"]) == ("openai", "the only one that has api_key", "")
+
+
 def test_doctor_works_without_the_pipelines(terminal: Terminal) -> None:
     terminal.install()
     found = diagnosis(terminal)

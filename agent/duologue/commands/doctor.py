@@ -182,7 +182,7 @@ def _as_set(stage: str, choice: StageChoice) -> tuple[str, str]:
 
 
 def _llm(choice: StageChoice, candidates: tuple[Any, ...]) -> StageFinding:
-    if choice.use != "auto":
+    if choice.use != "auto" or choice.options:  # options say which adapter is meant: no need to look around
         finding = _stage("llm", choice, None)
         note = _honest_word(choice) if finding.chosen else ""
         return StageFinding("llm", choice.use, finding.chosen, finding.why, note, finding.candidates)
