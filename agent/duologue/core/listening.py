@@ -28,6 +28,8 @@ from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish
 from duologue.core.words import normal_form, split_words
 from duologue.errors import ProtocolError
 
+# So many words of a partial are hardly all wrong. Before that only settled ones count: a hold is silent, it can wait.
+UNSETTLED_WORDS_MIN = 3
 IMAGES_MAX = 8  # waiting to go with a turn; older ones give way
 # Voice that began so shortly before the agent's last word answers it rather than accompanies it.
 EARLY_ANSWER_S = 0.7
@@ -144,7 +146,22 @@ def partial(core: Core, event: PartialTranscript) -> None:
     """A new hypothesis of the open turn; one of another turn is late and dropped."""
     if turn := _turn_numbered(core, event.turn):
         turn.text = event.text
+        turn.evidence = _settled(event)
         _words_changed(core)
+
+
+def _settled(event: PartialTranscript) -> str:
+    """The stable words of a partial; all of them once there are several, for recognisers that settle nothing."""
+    words = split_words(event.text)
+    return event.text if len(words) >= UNSETTLED_WORDS_MIN else " ".join(words[: event.stable])
+
+
+def _sure(core: Core, event: FinalTranscript) -> str:
+    """The words of a final that the recogniser itself believes in; all of them where it does not say."""
+    least = core.policy.barge_in.word_probability_min
+    if all(word.probability is None or word.probability >= least for word in event.words):
+        return event.text
+    return " ".join(word.text for word in event.words if word.probability is None or word.probability >= least)
 
 
 def final(core: Core, event: FinalTranscript) -> None:
@@ -152,7 +169,8 @@ def final(core: Core, event: FinalTranscript) -> None:
     turn = _turn_numbered(core, event.turn)
     if turn is None or event.mark <= turn.final_mark:
         return
-    turn.text, turn.final_mark = event.text, event.mark
+    turn.text, turn.final_mark, turn.heard_mark = event.text, event.mark, event.mark
+    turn.evidence = _sure(core, event)
     turn.language = event.language or turn.language
     _words_changed(core)
 
@@ -305,6 +323,9 @@ def try_end_turn(core: Core) -> None:
 def _reason_to_dismiss(core: Core, turn: Turn) -> str:
     if not turn.words and not turn.images:
         return "not recognised" if turn.failed else "noise"
+    doubted = turn.final_mark == turn.heard_mark and turn.text and not turn.evidence
+    if doubted and not turn.prefix and not turn.images and turn.voiced_s < core.policy.barge_in.voice_s:
+        return "noise"  # a short sound, made into words that the recogniser itself does not believe
     if turn.alarm and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
         return "backchannel"
     return ""

@@ -67,7 +67,7 @@ def _judge(core: Core) -> Verdict:
     turn, reply = core.state.turn, core.state.reply
     if turn is None:
         return Verdict.NOTHING
-    verdict = judge_words(turn.words, core.policy.barge_in)
+    verdict = judge_words(f"{turn.prefix} {turn.evidence}".strip(), core.policy.barge_in)
     if verdict is Verdict.BACKCHANNEL and reply and _nearly_done(reply):
         return Verdict.INTERRUPTION
     return verdict
@@ -104,7 +104,7 @@ def late_words(core: Core) -> None:
 
 
 def _what_it_was(turn: Turn) -> str:
-    return "backchannel" if turn.words else "noise"
+    return "backchannel" if turn.evidence else "noise"
 
 
 def interrupt(core: Core) -> None:
@@ -132,7 +132,7 @@ def false_alarm(core: Core, reason: str) -> None:
         core.do(ResumePlayout(reply.number))
     if turn is None:
         return
-    if not turn.words:
+    if not turn.evidence:
         state.alarms = [*state.alarms, state.now][-ALARMS_KEPT:]
     if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
         core.arm(Timer.FINAL, state.now + core.policy.endpointing.final_s_max)

@@ -119,8 +119,10 @@ class Timer(StrEnum):
 class Turn:
     """The user's open turn. Times are session seconds on the audio clock.
 
-    `text`: the newest hypothesis; `prefix`: text of the earlier turn `merged` that this one continues, or typed into
-    it. `mark`: finals asked for so far; `final_mark`: the newest that has come. `voiced_s`: length of the voice so far,
+    `text`: the newest hypothesis; `evidence`: so much of it as is sure enough to stop the agent; `prefix`: text of the
+    earlier turn `merged` that this one continues, or typed into
+    it. `mark`: finals asked for so far; `final_mark`: the newest that has come or is waited for no longer;
+    `heard_mark`: the newest that has come. `voiced_s`: length of the voice so far,
     without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the agent and is
     not judged yet.
     """
@@ -129,11 +131,13 @@ class Turn:
     since: float
     by_hand: bool = False
     text: str = ""
+    evidence: str = ""
     prefix: str = ""
     merged: int = 0
     language: str | None = None
     mark: int = 0
     final_mark: int = 0
+    heard_mark: int = 0
     voice_since: float = 0.0
     voice_until: float = 0.0
     voiced_s: float = 0.0
