@@ -167,7 +167,8 @@ def choose_auto(stage: str, *, options: Iterable[str] = (), language: str | None
     if usable:
         best = usable[0]
         passed_over = [f"{other.name}: {other.problem}" for other in found[: found.index(best)]]
-        why = f"the best of those that can be used here ({', '.join(c.name for c in usable)})"
+        others = ", ".join(candidate.name for candidate in usable)
+        why = f"the best of those that can be used here ({others})" if len(usable) > 1 else "the one that works here"
         return AutoChoice(best.name, why + (f"; {'; '.join(passed_over)}" if passed_over else ""))
     # Options that only one adapter has were written for it: take it, and let its own error say what is missing.
     meant = [name for name in names(stage) if wanted and not _lacking(stage, name, wanted)]

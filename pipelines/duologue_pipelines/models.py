@@ -1,7 +1,7 @@
 """Which models can be had, which are here, and how to get one: what `duologue models` shows and does.
 
-The catalogue is a choice; any well-formed piper voice (`piper:en_GB-alan-medium`) and any whisper size that
-faster-whisper knows can be pulled. Sizes are about right; the download knows them exactly.
+Of whisper it lists every size that faster-whisper knows; of piper a choice, and any other well-formed voice
+(`piper:en_GB-cori-high`) can be pulled too. Sizes are about right; the download knows them exactly.
 """
 
 import re
@@ -77,12 +77,17 @@ CATALOGUE: Final = (
     _whisper("small.en", 486, "English; wants four fast cores or a GPU"),
     _whisper("medium", 1530, "99 languages; wants a GPU"),
     _whisper("medium.en", 1530, "English; wants a GPU"),
+    _whisper("large-v1", 3090, "99 languages; wants a GPU"),
     _whisper("large-v2", 3090, "99 languages; wants a GPU"),
     _whisper("large-v3", 3090, "100 languages, the most accurate; wants a GPU"),
+    _whisper("large", 3090, "large-v3 under its short name; wants a GPU", "Systran/faster-whisper-large-v3"),
     _whisper("turbo", 1620, "100 languages; large-v3, quicker", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
+    _whisper("large-v3-turbo", 1620, "turbo under its long name", "mobiuslabsgmbh/faster-whisper-large-v3-turbo"),
     _whisper("distil-small.en", 336, "English, distilled", "Systran/faster-distil-whisper-small.en"),
     _whisper("distil-medium.en", 792, "English, distilled", "Systran/faster-distil-whisper-medium.en"),
     _whisper("distil-large-v3", 1516, "English, distilled; wants a GPU", "Systran/faster-distil-whisper-large-v3"),
+    _whisper("distil-large-v2", 1516, "English, distilled; wants a GPU", "Systran/faster-distil-whisper-large-v2"),
+    _whisper("distil-large-v3.5", 1516, "English, distilled; wants a GPU", "distil-whisper/distil-large-v3.5-ct2"),
     _piper("en_US-lessac-medium", "English (US), female"),
     _piper("en_US-lessac-high", "English (US), female, better and slower"),
     _piper("en_US-amy-medium", "English (US), female"),

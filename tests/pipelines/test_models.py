@@ -14,6 +14,7 @@ import pytest
 
 from duologue.errors import ConfigurationError, StageUnavailable
 from duologue_pipelines import model_cache
+from duologue_pipelines.asr.whisper_models import REPOSITORIES
 from duologue_pipelines.hub import Hub, HubFile, hub_url
 from duologue_pipelines.models import CATALOGUE, ModelStore, find_model
 
@@ -319,6 +320,11 @@ def test_an_unknown_model_names_the_nearest(spec: str, message: str) -> None:
 def test_any_well_formed_voice_can_be_pulled() -> None:
     model = find_model("piper:en_US-joe-medium")
     assert (model.repository, model.folder) == ("rhasspy/piper-voices", "en/en_US/joe/medium")
+
+
+def test_every_size_that_the_recogniser_knows_can_be_pulled_from_where_it_looks() -> None:
+    known = {model.name: model.repository for model in CATALOGUE if model.kind == "whisper"}
+    assert known == dict(REPOSITORIES)
 
 
 def test_the_catalogue_has_one_entry_a_name_and_lists_the_users_own(store: ModelStore, cache: Path) -> None:
