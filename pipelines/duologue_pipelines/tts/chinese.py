@@ -55,7 +55,7 @@ def cardinal(written: str) -> str:
     if len(whole) > _DIGITS_MAX or (len(whole) > 1 and whole.startswith("0")):
         spoken = whole.translate(_DIGITS)
     else:
-        spoken = str(cn2an.an2cn(whole, "low"))
+        spoken = re.sub(r"^二(?=[千万亿])", "两", str(cn2an.an2cn(whole, "low")))
     return spoken + ("点" + fraction.translate(_DIGITS) if fraction else "")
 
 
@@ -110,8 +110,14 @@ def _rule(pattern: str, speak: Callable[[re.Match[str]], str | None]) -> Rule:
 
 
 CHINESE: Final = (
+    # Signs first: once a number is settled, a rule no longer sees it as what follows.
+    _rule(r"C\+\+", say("C加加")),
+    _rule(r"(?<=\d)\+(?![\w(])", say("多")),
+    _rule(rf"\s?(?P<sign>[{re.escape(''.join(_SYMBOLS))}])\s?(?=[\w(])", lambda m: _SYMBOLS[m["sign"]]),
+    _rule(r"@(?=\w)", say("艾特")),
     _rule(rf"{_HEAD}(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}})(?!\d)", _date),
-    _rule(r"(?<!\d)(?P<year>\d{4}|\d{2})(?=年)", lambda m: digits(m[0])),
+    _rule(r"(?<!\d)(?P<a>\d{4})\s?[-~–—～至]\s?(?=\d{4}年)", lambda m: digits(m["a"]) + "到"),
+    _rule(r"(?<!\d)\d{4}(?=年)", lambda m: digits(m[0])),
     _rule(rf"{_HEAD}(?P<hour>\d{{1,2}}):(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?(?!\d)", _time),
     _rule(r"(?<![\d.])(?:\+\d{1,3}[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)", _phone),
     _rule(r"(?<![\d.])(?:\+\d{1,3}[ -])?0\d{2,3}[ -]\d{7,8}(?!\d)", _phone),
@@ -125,11 +131,11 @@ CHINESE: Final = (
         rf"(?<![A-Za-z0-9_.])(?P<minus>[-−])?(?P<n>{_NUM})\s?(?P<unit>{_options(_UNITS)})(?![A-Za-z0-9])",
         lambda m: ("负" if m["minus"] else "") + _counted(m["n"]) + _UNITS[m["unit"]],
     ),
+    _rule(rf"{_HEAD}(?P<a>\d{{1,3}}):(?=\d{{1,3}}(?![\d:]))", lambda m: cardinal(m["a"]) + "比"),
     _rule(rf"{_HEAD}(?P<a>\d{{1,4}})/(?P<b>\d{{1,4}})(?![\d/])", lambda m: f"{cardinal(m['b'])}分之{cardinal(m['a'])}"),
     _rule(r"第\s?(?P<n>\d{1,8})(?![\d.])", lambda m: "第" + cardinal(m["n"])),
     _rule(r"(?<![\d.第A-Za-z_-])2(?=\s?[" + _MEASURES + "])", say("两")),
     _rule(rf"{_HEAD}\d+(?:\.\d+){{2,}}(?!\d)", lambda m: "点".join(cardinal(n) for n in m[0].split("."))),
     _rule(rf"(?P<minus>(?<![A-Za-z0-9)])[-−])?{_HEAD}(?<![A-Za-z]-)(?P<n>{_NUM}){_TAIL}", _number),
-    _rule(rf"\s?(?P<sign>[{re.escape(''.join(_SYMBOLS))}])\s?(?=[\w(])", lambda m: _SYMBOLS[m["sign"]]),
     _rule(r"\s?&\s?", say("和")),
 )  # fmt: skip

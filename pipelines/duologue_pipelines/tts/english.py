@@ -127,7 +127,7 @@ def _phone(match: re.Match[str]) -> str:
 
 
 def _money(match: re.Match[str]) -> str:
-    one, many, cent, cents = CURRENCIES[(match["before"] or match["behind"]).upper()]
+    one, many, cent, cents = CURRENCIES[(match["before"] or match["behind"]).strip().upper()]
     amount, magnitude = match["n"].replace(",", ""), match["magnitude"]
     whole, _, fraction = amount.partition(".")
     minus = "minus " if match["minus"] else ""
@@ -212,6 +212,8 @@ def _dates(day_first: bool) -> list[Rule]:
         _rule(
             rf"{_HEAD}(?P<day>\d{{1,2}})(?:st|nd|rd|th)? (?:of )?{_MONTH}(?!\w)(?:,? (?P<year>\d{{4}})\b)?", _named_date
         ),
+        _rule(rf"\b{_MONTH}(?= \d{{4}}\b)", lambda m: MONTHS[_month_index(m["name"]) - 1]),
+        _rule(r"(?<=[aApP][mM])\s?[-–]\s?(?=\d)", lambda _: " to "),
         _rule(
             rf"{_HEAD}(?P<hour>\d{{1,2}})(?::(?P<minute>\d{{2}})(?::(?P<second>\d{{2}}))?)?"
             r"(?P<half>\s?(?:[aApP]\.[mM]\.|[aApP][mM]\b))?(?![\d:])",
@@ -224,6 +226,17 @@ def _quantities() -> list[Rule]:
     currencies = r"(?:US|C|A|HK|NZ)?\$|€|£|¥|￥|₩|₹|(?:USD|EUR|GBP|JPY|CNY|RMB|CHF|INR) ?"
     codes = r"€|£|USD|EUR|GBP|JPY|CNY|RMB|CHF|INR"
     return [
+        _rule(r"(?<![\w/])24/7(?![\w/])", lambda _: "twenty four seven"),
+        _rule(
+            r"(?<!\w)(?P<feet>\d)'(?P<inches>\d{1,2})\"?(?!\w)",
+            lambda m: f"{cardinal(m['feet'])} foot {cardinal(m['inches'])}",
+        ),
+        _rule(r"(?<!\w)C\+\+", lambda _: "C plus plus"),
+        _rule(r"(?<!\w)(?P<name>[CFJ])#(?!\w)", lambda m: m["name"] + " sharp"),
+        _rule(r"(?<=\d)/(?=(?:second|minute|hour|day|night|week|month|year|person|user|kg)\b)", lambda _: " per "),
+        _rule(r"(?<=\d)\^(?=\d)", lambda _: " to the power of "),
+        # Numbers that identify: ISBNs, cards, accounts.
+        _rule(r"(?<![\w.,-])\d+(?:-\d+){3,}(?![\w-])|(?<![\w.,-])\d{4}(?: \d{4}){2,}(?!\w)", _phone),
         # Signs between numbers first: once a number is settled, a rule no longer sees it as what follows.
         _rule(r"(?<=\d)\s?\*\s?(?=\d)", lambda _: " times "),
         _rule(r"(?<=\w) < (?=\w)", lambda _: " less than "),
@@ -253,11 +266,12 @@ def _numbers() -> list[Rule]:
         ),
         _rule(r"(?<![\w.])(?P<v>[vV])?(?P<n>\d+(?:\.\d+){2,})(?!\w)", _version),
         _rule(r"(?<![\w.])(?P<v>[vV])(?P<n>\d+(?:\.\d+)?)(?!\w)", _version),
+        _rule(r"(?<![\w:.])(?P<a>\d{1,3}):(?=\d{1,3}(?![\w:]))", lambda m: cardinal(m["a"]) + " to "),
         _rule(rf"{_HEAD}(?P<a>{_NUM})\s?[-–—~]\s?(?=(?:{_NUM})(?!\w|-\d))", _range),
         _rule(r"(?<![\w./])(?P<a>\d{1,2})/(?P<b>\d{1,3})(?![\w/])", _fraction),
         _rule(rf"[{''.join(_FRACTIONS)}]", lambda m: _FRACTIONS[m[0]]),
         _rule(
-            rf"{_HEAD}(?P<n>{_NUM})(?P<suffix>k|K|bn|tn)(?!\w)",
+            rf"{_HEAD}(?P<n>{_NUM})(?P<suffix>(?<=\d\d)K|k|bn|tn)(?!\w)",
             lambda m: f"{cardinal(m['n'])} {_MAGNITUDES[m['suffix'].lower()]}",
         ),
         _rule(rf"{_HEAD}(?P<n>{_NUM})[x×](?!\w)", lambda m: cardinal(m["n"]) + " times"),

@@ -5,7 +5,9 @@ the language that is spoken. The answer keeps for every piece the place it came 
 request's text as given and the heard text is a prefix of what the model wrote.
 """
 
+import re
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +25,7 @@ __all__ = ["SourceWord", "Speakable", "Spoken", "speakable"]
 
 # One to one, so that places stay places: full-width forms and typographic quotes to what every engine and rule knows.
 # Full-width stops stay until the end: "5，100" is five and a hundred, not five thousand one hundred.
+_LATIN_WORD: Final = re.compile(r"[A-Za-z]{3}")  # "50kg" is no English
 _WIDE_STOPS: Final = {"，": ",", "、": ",", "。": ".", "；": ";", "！": "!", "？": "?", "：": ":"}
 _PLAIN: Final = (
     {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F) if chr(code) not in "，；！？"}
@@ -72,8 +75,9 @@ class Speakable:
         with the word they touch. Words that speak one piece of the source ("five dollars" for "$5") count as one word.
         """
         words: list[SourceWord] = []
+        places = self._places()
         for start, end in _tokens(self.text):
-            start_char, end_char = self._source(start, end)
+            start_char, end_char = _source_span(places, start, end)
             if words and start_char < words[-1].end_char:
                 last = words.pop()
                 start, start_char = last.start, last.start_char
@@ -83,22 +87,41 @@ class Speakable:
             words.append(SourceWord(start, end, start_char, end_char))
         return tuple(words)
 
-    def _source(self, start: int, end: int) -> tuple[int, int]:
-        """Source span of the spoken characters `start` to `end`, with the silent markup that touches its end."""
-        first = last = -1
-        position = 0
+    def _places(self) -> list["_Place"]:
+        places: list[_Place] = []
+        at = 0
         for piece in self.pieces:
-            begin, position = position, position + len(piece.spoken)
-            if position > start and begin < end and piece.spoken:
-                exact = piece.spoken == _plain_text(self.source[piece.start_char : piece.end_char])
-                if first < 0:
-                    first = piece.start_char + (max(start - begin, 0) if exact else 0)
-                last = piece.start_char + min(end - begin, len(piece.spoken)) if exact else piece.end_char
-            elif last >= 0 and piece.start_char == last and not piece.spoken:
-                last = piece.end_char
-            elif begin >= end:
-                break
-        return first, last
+            exact = piece.spoken == _plain_text(self.source[piece.start_char : piece.end_char])
+            places.append(_Place(at, at + len(piece.spoken), piece.start_char, piece.end_char, exact))
+            at += len(piece.spoken)
+        return places
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a piece lies in the spoken text and in the source; `exact`: character for character."""
+
+    start: int
+    end: int
+    start_char: int
+    end_char: int
+    exact: bool
+
+
+def _source_span(places: list[_Place], start: int, end: int) -> tuple[int, int]:
+    """Source span of the spoken characters `start` to `end`, with the silent markup that touches its end."""
+    index = bisect_right(places, start, key=lambda place: place.end)  # the first that reaches beyond `start`
+    first = places[index]
+    start_char = first.start_char + (start - first.start if first.exact else 0)
+    end_char = start_char
+    for place in places[index:]:
+        if place.start < end and place.end > place.start:
+            end_char = place.start_char + min(end, place.end) - place.start if place.exact else place.end_char
+        elif place.start > end or place.end > place.start or place.start_char != end_char:
+            break
+        else:
+            end_char = place.end_char
+    return start_char, end_char
 
 
 def speakable(text: str, language: str | None = None, *, plain_punctuation: bool = True) -> Speakable:
@@ -142,7 +165,7 @@ def _tongue(text: str, language: str | None) -> str:
     if any("\u3040" <= char <= "\u30ff" for char in text):
         return "ja" if primary in ("", "ja", "en") else primary
     han = any(is_cjk(char) for char in text)
-    latin = any(char.isascii() and char.isalpha() for char in text)
+    latin = _LATIN_WORD.search(text) is not None
     if primary == "zh":
         return "en" if latin and not han else "zh"
     if primary in ("", "en") and han:

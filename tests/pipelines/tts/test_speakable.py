@@ -34,6 +34,13 @@ ENGLISH = {
     "St. Paul on Main St. by Dec. 5th": "Saint Paul on Main Street by December fifth",
     "2 * 3 = 6 & a <= b": "two times three equals six and a at most b",
     "GPT-4 and B12 stay": "GPT-4 and B12 stay",
+    "a ratio of 3:1, score 2-1": "a ratio of three to one, score two to one",
+    "5'10\" and 24/7": "five foot ten and twenty four seven",
+    "C++, C#, 10^3 and $5/month": "C plus plus, C sharp, ten to the power of three and five dollars per month",
+    "ISBN 978-3-16-148410-0": "ISBN nine seven eight, three, one six, one four eight four one zero, zero",
+    "USD 1.5 billion, €3bn": "one point five billion U.S. dollars, three billion euros",
+    "7pm-9pm in Jan 2024": "seven P M to nine P M in January twenty twenty four",
+    "3 < 4 and 5 > 2": "three less than four and five greater than two",
     "99999999999999999999": " ".join(["nine"] * 20),
 }
 CHINESE = {
@@ -50,8 +57,12 @@ CHINESE = {
     "我用 GPT-4 看 MP3": "我用 GPT-4 看 MP3",
     "１２个": "十二个",
     "好。真的！是吗？：对；": "好. 真的! 是吗? : 对; ",
-    "2024-13-40": "二千零二十四到十三到四十",
-    "99:99": "九十九:九十九",
+    "2024-13-40": "两千零二十四到十三到四十",
+    "99:99": "九十九比九十九",
+    "2022-2023年，用了10年": "二零二二到二零二三年, 用了十年",
+    "3:2战胜，7×24，100+，C++": "三比二战胜, 七乘二十四, 一百多, C加加",
+    "2000多年，@小明，50kg": "两千多年, 艾特小明, 五十公斤",
+    "00123 和 12345678901234567890": "零零一二三 和 一二三四五六七八九零一二三四五六七八九零",
 }
 MARKUP = {
     "# Title\nSome **bold** and *it*": "Title.\nSome bold and it",
@@ -112,6 +123,7 @@ def test_other_languages_say_their_numbers_where_num2words_can(written: str, lan
     ("text", "language", "said"),
     [
         ("2 cups", "zh-CN", "two cups"),
+        ("50kg", "zh-CN", "五十公斤"),
         ("2个", "en", "两个"),
         ("2個", None, "二個"),
         ("みかん2つ", None, "みかん二つ"),
@@ -169,7 +181,8 @@ def test_an_equal_length_is_no_proof_of_equal_letters() -> None:
 
 
 PIECES = [
-    "Dr. ", "$5.20", " 2024-05-17 ", "**", "*", "_", "`x_y()`", "```\n", "\n", "\n\n", "- ", "# ", "| a | b |", "👍", "1️⃣",
+    "Dr. ", "$5.20", " 2024-05-17 ", "**", "*", "_", "`x_y()`", "```\n", "\n", "\n\n", "- ", "# ", "| a | b |",
+    "👍", "1️⃣",
     "你好", "，", "。", "2个",
     "3:30", " pm", "https://x.com/a?b", "a@b.org", " ", "the ", "GPT-4", "5km", "%",
     "-7", "1/2", "&amp;",
@@ -180,8 +193,9 @@ PIECES = [
 @pytest.mark.parametrize("seed", range(40))
 def test_every_character_keeps_its_place_whatever_is_written(seed: int) -> None:
     chance = random.Random(seed)
+    pieces = [*PIECES, *ENGLISH, *CHINESE, *MARKUP, *ADDRESSES]
     for _ in range(10):
-        text = "".join(chance.choices(PIECES, k=chance.randint(0, 14)))
+        text = "".join(chance.choices(pieces, k=chance.randint(0, 14)))
         for language in ("en", "zh", "de", None):
             spoken = speakable(text, language)
             assert "".join(text[p.start_char : p.end_char] for p in spoken.pieces) == text
