@@ -11,7 +11,7 @@ import pytest
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ
 from duologue.testing.memory_transport import MemoryTransport
-from duologue.testing.scripted_asr import ScriptedAsr
+from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts
 from duologue.testing.scripted_vad import ScriptedVad
@@ -46,7 +46,8 @@ class Call:
     during: Callable[[Session, MemoryTransport], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
-        self.asr = ScriptedAsr(self.turns)
+        whole = [Utterance(turn, whole_text_in_finals=True) if isinstance(turn, str) else turn for turn in self.turns]
+        self.asr = ScriptedAsr(whole)
         self.llm = self.replies if isinstance(self.replies, ScriptedLlm) else ScriptedLlm(self.replies, cycle=True)
         self.events: list[Any] = []
         self.times: list[float] = []

@@ -28,9 +28,7 @@ def test_the_reply_begins_before_the_turn_is_known_to_be_over(call):
 
 
 def test_talking_on_in_the_endpointing_silence_leaves_no_trace_of_the_speculative_reply(call):
-    turn = Utterance(
-        "could you tell me about the museum", parts=("could you tell me", "could you tell me about the museum")
-    )
+    turn = Utterance("could you tell me about the museum", word_seconds=0.2)
     done = call([(1.0, 0.8), (2.2, 1.0)], [turn], [ScriptedReply("Gladly.")], hang_up=7.0).go()
     assert done.said() == [("user", "could you tell me about the museum"), ("agent", "Gladly.")]
     assert done.all(act.CancelReply)[0].reason == "continued"
@@ -205,14 +203,17 @@ def test_a_stream_that_stops_half_way_says_what_it_had_and_apologises(call):
 
 
 def test_a_recogniser_that_fails_for_good_is_apologised_for(call):
-    turn = Utterance("hello", fail_after_s=0.5)
+    turn = Utterance("hello", fail=StageError("asr", "broken"), fail_after_s=0.5)
     done = call([(1.0, 1.0)], [turn], hang_up=7.0).go()
     assert done.all(ev.RecognitionFailed) and done.all(act.TurnDismissed)[0].reason == "not recognised"
     assert done.audible(2.0, 4.0)
 
 
 def test_a_recogniser_that_stumbles_is_begun_again_with_the_audio_of_the_turn(call):
-    turns = [Utterance("hello", fail_after_s=0.5, retryable=True), Utterance("hello")]
+    turns = [
+        Utterance("hello", fail=StageError("asr", "a hiccup", retryable=True), fail_after_s=0.5),
+        Utterance("hello"),
+    ]
     done = call([(1.0, 1.0)], turns, [ScriptedReply("Hi.")], hang_up=6.0).go()
     assert done.said() == [("user", "hello"), ("agent", "Hi.")]
     assert any(note.source == "asr" for note in done.all(Note))
