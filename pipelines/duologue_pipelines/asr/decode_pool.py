@@ -9,6 +9,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,7 +25,6 @@ class _Job:
     work: Callable[[], Any] = field(compare=False)
     future: "asyncio.Future[Any]" = field(compare=False)
     loop: asyncio.AbstractEventLoop = field(compare=False)
-    abandoned: bool = field(default=False, compare=False)
 
 
 class DecodePool:
@@ -36,21 +36,21 @@ class DecodePool:
         self._queue_max = queue_max
         self._queue: list[_Job] = []
         self._numbers = itertools.count()
-        self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
         self._busy = 0
         self._closed = False
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
 
     @property
     def idle(self) -> bool:
         """Whether a request would start at once."""
-        with self._changed:
+        with self._lock:
             return self._busy + len(self._queue) < self._workers
 
     @property
     def waiting(self) -> int:
         """Requests that have not started."""
-        with self._changed:
+        with self._lock:
             return len(self._queue)
 
     def submit(self, work: Callable[[], _Result], *, urgent: bool) -> "asyncio.Future[_Result]":
@@ -61,7 +61,7 @@ class DecodePool:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
         job = _Job(0 if urgent else 1, next(self._numbers), work, future, loop)
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise StageUnavailable("asr", f"{self._name} is closed", hint="Open a session on a new one")
             if len(self._queue) >= self._queue_max:
@@ -72,58 +72,46 @@ class DecodePool:
                     hint="Admit fewer sessions, or raise asr.workers where there are cores to spare",
                 )
             heapq.heappush(self._queue, job)
-            if len(self._threads) < self._workers and self._busy + len(self._queue) > len(self._threads):
-                self._start_thread()
-            self._changed.notify()
+        # By the loop's own door, so that a virtual-time loop knows of the thread; each turn in the executor takes
+        # whatever is most urgent by then.
+        loop.run_in_executor(self._executor, self._work)
         future.add_done_callback(lambda done: self._abandon(job) if done.cancelled() else None)
         return future
 
     def close(self) -> None:
-        """Drop what waits and let the threads end; what runs is not awaited. Idempotent."""
-        with self._changed:
+        """Drop what waits; what runs is not awaited. Idempotent."""
+        with self._lock:
             self._closed = True
             dropped, self._queue = self._queue, []
-            self._changed.notify_all()
         for job in dropped:
             _tell(job, job.future.cancel)
+        self._executor.shutdown(wait=False)
 
     async def aclose(self) -> None:
         """`close`, and wait until the threads have ended. Idempotent."""
         self.close()
-        for thread in self._threads:
-            await asyncio.to_thread(thread.join)
-
-    def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        await asyncio.to_thread(self._executor.shutdown)
 
     def _abandon(self, job: _Job) -> None:
-        with self._changed:
-            job.abandoned = True
+        with self._lock:
             if job in self._queue:
                 self._queue.remove(job)
                 heapq.heapify(self._queue)
 
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._queue and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
-                job = heapq.heappop(self._queue)
-                self._busy += 1
-            try:
-                _finish(job)
-            finally:
-                with self._changed:
-                    self._busy -= 1
+    def _work(self) -> None:
+        with self._lock:
+            if not self._queue:  # abandoned meanwhile
+                return
+            job = heapq.heappop(self._queue)
+            self._busy += 1
+        try:
+            _finish(job)
+        finally:
+            with self._lock:
+                self._busy -= 1
 
 
 def _finish(job: _Job) -> None:
-    if job.abandoned:
-        return
     try:
         result = job.work()
     except BaseException as error:  # not swallowed: it is raised where the future is awaited
