@@ -26,13 +26,11 @@ _SLACK: Final = 1e-9
 class Utterance:
     """One turn as it will be recognised.
 
-    `word_seconds`: voiced audio it takes for each word; the first is there after that much, the last is the end of the
-    text. `final_delay_s`: from `finalise` to the final. `partials`: whether hypotheses come in between. `unstable`: how
-    many of the newest words of a partial may still change. `language`: told with each hypothesis.
-    `whole_text_in_finals`:
-    a final gives all of `text`, however little of it was heard (what a test of one stage wants); otherwise only what
-    was heard. `fail`: raised instead of the final; `fail_at_final`: at which final, counted from one; `fail_after_s`:
-    raised so many seconds of audio into the turn instead.
+    `word_seconds`: voiced audio it takes for each word. `final_delay_s`: from `finalise` to the final. `partials`:
+    whether hypotheses come in between. `unstable`: how many of the newest words of a partial may still change.
+    `language`: told with each hypothesis. `whole_text_in_finals`: a final gives all of `text`, however little of it was
+    heard (what a test of one stage wants); otherwise only what was heard. `fail`: raised instead of the final;
+    `fail_at_final`: at which final, counted from one.
     """
 
     text: str

@@ -37,8 +37,9 @@ class PocketsphinxAsr:
     """The recogniser; options are its fields.
 
     `acoustic_model` (folder), `dictionary` and `language_model` (files): other models than the wheel's; with a language
-    model named here a pack's sentences are not used. `language`: what they speak. `partial_ms`: audio per step, so the
-    least time between partials. `language_weight`: how much a pack's model counts beside the sound. `workers`: threads for all sessions. `decoders_max`: turns recognised at a time.
+    model named here a pack's sentences are not used. `language`: what they speak. `language_weight`: how much a pack's
+    model counts beside the sound. `partial_ms`: audio per step, so the least time between partials. `workers`: threads
+    for all sessions. `decoders_max`: turns recognised at a time. `queue_max`: steps that may wait for a thread.
     """
 
     _: KW_ONLY

@@ -7,7 +7,6 @@ there are in all is bounded; when the bound is reached an idle one of another ki
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,17 +36,11 @@ class Lease:
 class DecoderLender:
     """Lends decoders; to be called from decoder threads, for it loads. `phrases` empty means the general model."""
 
-    def __init__(
-        self,
-        config: Config,
-        dictionary: Path,
-        decoders_max: int,
-        opener: Callable[[Config], SphinxDecoder] = open_decoder,
-    ) -> None:
+    def __init__(self, config: Config, decoders_max: int, *, pack_weight: float) -> None:
+        """`config`: options of the general decoder. `pack_weight`: the language weight of those made for phrases."""
         self._config = dict(config)
-        self._dictionary = dictionary
         self._decoders_max = decoders_max
-        self._open = opener
+        self._pack_weight = pack_weight
         self._lock = threading.Lock()
         self._idle: list[Lease] = []  # the longest idle first
         self._lent = 0
@@ -104,13 +97,17 @@ class DecoderLender:
 
     def _new(self, phrases: Phrases) -> Lease:
         if not phrases:
-            return Lease(phrases, self._open(self._config))
+            return Lease(phrases, open_decoder(self._config))
         language = self._language(phrases)
-        paths = {"dict": str(language.dictionary), "lm": str(language.language_model)}
+        own: Config = {
+            "dict": str(language.dictionary),
+            "lm": str(language.language_model),
+            "lw": self._pack_weight,
+        }
         note = ""
         if language.left_out:
             note = f"words of the pack that nobody could pronounce were left out: {', '.join(language.left_out)}"
-        return Lease(phrases, self._open({**self._config, **paths}), note)
+        return Lease(phrases, open_decoder({**self._config, **own}), note)
 
     def _language(self, phrases: Phrases) -> PackLanguage:
         with self._lock:
@@ -118,7 +115,7 @@ class DecoderLender:
                 self._languages.move_to_end(phrases)
                 return self._languages[phrases][0]
             folder = new_folder()
-            language = build_language(phrases, self._dictionary, Path(folder.name))
+            language = build_language(phrases, Path(str(self._config["dict"])), Path(folder.name))
             self._languages[phrases] = language, folder
             if len(self._languages) > PHRASE_SETS_MAX:
                 self._languages.popitem(last=False)[1][1].cleanup()
