@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,7 @@ class EspeakTts:
     """
 
     name = "espeak"
+    auto_rank: ClassVar[int] = 10  # among those that are there, `use = "auto"` takes the highest
 
     def __init__(self, voice: str = "en-us+f3", speed: float = 1.0, loudness: float = 1.0) -> None:
         check_voice_options("tts.espeak", speed, loudness)

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
@@ -71,6 +71,7 @@ class PiperTts:
     """
 
     name = "piper"
+    auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
 
     def __init__(
         self, voice: str = "", speed: float = 1.0, loudness: float = 1.0, workers: int = 2, threads: int = 1

@@ -7,6 +7,7 @@ offset is only ever the judge's.
 
 import asyncio
 from collections import deque
+from typing import ClassVar
 
 import numpy as np
 import webrtcvad
@@ -100,6 +101,7 @@ class GatedVad:
     """
 
     name = "both"
+    auto_rank: ClassVar[int] = 30  # among those that are there, `use = "auto"` takes the highest
 
     def __init__(
         self,

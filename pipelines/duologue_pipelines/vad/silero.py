@@ -9,7 +9,7 @@ import asyncio
 import importlib.util
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,13 +145,15 @@ class SileroStream:
 class SileroVad:
     """Silero as a detector of its own.
 
-    `threshold` begins speech and `release` ends it (probabilities), `min_speech_ms` and `hangover_ms` as in `Thresholds`,
+    `threshold` begins speech and `release` ends it (probabilities), `min_speech_ms` and `hangover_ms` as in
+    `Thresholds`,
     `model`: another ONNX file with the same inputs. With the defaults an onset comes a median 78 ms after the first
     voiced sample and an offset 70 ms after the last one on clean speech, 78 and 100 ms at 10 dB of noise
     (28 clips of LibriSpeech and synthetic voice); 63 µs a frame.
     """
 
     name = "silero"
+    auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ It hears speech in most noises, so it is a gate rather than a judge: see `duolog
 """
 
 import importlib.util
-from typing import Final
+from typing import ClassVar, Final
 
 import webrtcvad
 
@@ -43,6 +43,7 @@ class WebrtcVad:
     """
 
     name = "webrtc"
+    auto_rank: ClassVar[int] = 10  # among those that are there, `use = "auto"` takes the highest
 
     def __init__(self, *, mode: int = 3, min_speech_ms: float = 60, hangover_ms: float = 20) -> None:
         check_count("vad.webrtc.mode", mode, 0, 3)
