@@ -54,7 +54,8 @@ class Step(BaseModel):
     made-up sound. `kind`: what it is for the measurement; by default `turn`, or `noise` for a noise. `when`: `then`
     (behind the step before), `agent_done` (the agent spoke and has been silent for `delay_s`), `agent_speaking` (the
     agent is being heard, and has been for `delay_s` since the step before) or `at` (session second `at_s`).
-    `patience_s`: wait no longer than that for the agent. `loudness`: linear gain.
+    `patience_s`: wait no longer than that for the agent. `loudness`: linear gain. `caption`: what is shown, where
+    the text is spelled for the synthesiser's sake ("um hum" sounds like a hummed "mm-hm").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +69,7 @@ class Step(BaseModel):
     at_s: _Seconds | None = None
     patience_s: _Seconds = 20.0
     loudness: Annotated[float, between(0.0, 10.0)] = 1.0
+    caption: str = ""
 
     @model_validator(mode="after")
     def _one_sound(self) -> Self:
@@ -92,7 +94,9 @@ class Step(BaseModel):
 
     @property
     def text(self) -> str:
-        """What is said, or the name of the file or noise in brackets."""
+        """What is shown: the caption, what is said, or the name of the file or noise in brackets."""
+        if self.caption:
+            return self.caption
         if self.say is not None:
             return " ".join(self.texts)
         return f"({self.noise or (self.file and self.file.name)})"

@@ -125,6 +125,11 @@ class WavTransport:
     # --- afterwards -----------------------------------------------------------------------------------------------
 
     @property
+    def began(self) -> float:
+        """`loop.time()` at the recording's second 0; 0.0 before the call."""
+        return self._origin
+
+    @property
     def marks(self) -> Sequence[Mark]:
         """What the caller has done so far, and when."""
         return () if self._caller is None else tuple(self._caller.marks)

@@ -1,0 +1,100 @@
+"""One call, held from ringing to hanging up, with everything about it kept for afterwards."""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from duologue.audio import Samples
+from duologue.core.actions import Action
+from duologue.core.events import Event
+from duologue.errors import DuologueError
+from duologue.measure import Mark, Measured, marks_from_voice, measure
+from duologue.runtime.agent import Agent
+from duologue.runtime.parts import SessionEvent
+from duologue.runtime.session import Session
+from duologue_pipelines.calls.transcript import Transcript
+from duologue_pipelines.transports.wav import WavTransport
+
+Show = Callable[[SessionEvent, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCall:
+    """A call that is over. `caller`, `agent`: int16, shape (n,), sample 0 is second 0 of the recording.
+
+    `offset_s`: session seconds at the recording's second 0. `costs`: what the session's meter says. `error`: what ended
+    it before its time. `wall_s`, `cpu_s`: of the whole process while the call lasted.
+    """
+
+    caller: Samples
+    agent: Samples
+    marks: tuple[Mark, ...]
+    measured: Measured
+    transcript: Transcript
+    offset_s: float
+    stages: dict[str, str]
+    is_language_model: bool
+    costs: dict[str, Any]
+    wall_s: float
+    cpu_s: float
+    error: DuologueError | None
+
+
+async def hold_call(
+    agent: Agent, transport: WavTransport, *, trace: Path | None = None, show: Show | None = None
+) -> HeldCall:
+    """Let `transport`'s caller talk to `agent` until one of them hangs up.
+
+    `trace`: file of the event log. `show`: called with every event, and the session second. Raises what making the
+    caller's speech raises; what goes wrong during the call is in `HeldCall.error`.
+    """
+    await transport.prepare()
+    await agent.ready()
+    transcript = Transcript()
+    wall, cpu = time.monotonic(), time.process_time()
+    async with agent.session(transport, trace=trace) as session:
+        await _follow(session, transcript, show)
+        offset_s = transport.began - (asyncio.get_running_loop().time() - session.now())
+    wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+    caller, spoken = transport.recording()
+    marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken))
+    stages = agent.stages
+    return HeldCall(
+        caller,
+        spoken,
+        marks,
+        measure(caller, spoken, marks),
+        transcript,
+        offset_s,
+        {stage: getattr(stages, stage).name for stage in ("vad", "asr", "llm", "tts")},
+        stages.llm.is_language_model,
+        session.meter.report(),
+        wall,
+        cpu,
+        session.error,
+    )
+
+
+async def _follow(session: Session, transcript: Transcript, show: Show | None) -> None:
+    """Read everything that the session tells until it is over; first what it told before anybody could listen."""
+    for at, _, told in list(session.trace.entries):
+        if isinstance(told, Event | Action):
+            transcript.take(told, at)
+            if show is not None:
+                show(told, at)
+    async for event in session.events():
+        now = session.now()
+        transcript.take(event, now)
+        if show is not None:
+            show(event, now)
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has had at once, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, KiB on Linux

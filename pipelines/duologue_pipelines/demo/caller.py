@@ -1,0 +1,142 @@
+"""The demo's caller: made up from the pack's own sample dialogues, so that the stand-in model knows the answers.
+
+It asks, pauses to think inside a sentence, says "mm-hm", coughs, and interrupts with a new question: all that a person
+does to a voice assistant within the first minute. For the pack that ships, the questions are chosen by hand; for any
+other pack they are picked by how long their answers are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from duologue.core.words import is_cjk, split_words
+from duologue.dialogues import Exchange
+from duologue.errors import ConfigurationError
+from duologue.packs import Pack
+from duologue_pipelines.transports.caller_script import CallerScript, Step
+
+ActName = Literal["question", "thinking pause", "mm-hm", "cough", "interruption"]
+
+THINKING_S: Final = 0.9  # longer than three of four pauses inside a turn
+PATIENCE_S: Final = 8.0
+_VOICES: Final = {"en": "en-us+f3", "zh": "cmn+f3"}
+# As the synthesiser must read it to make the sound, and as it is written.
+_BACKCHANNELS: Final = {"en": ("um hum", "mm-hm"), "zh": ("嗯", "嗯")}
+_LONG_ENOUGH: Final = {"backchannel": 60, "cough and interruption": 150}  # letters: 4 and 10 seconds of speech
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One thing to be shown. `expects`: what it should lead to, in a few words; `exchange`: what is asked, if it is."""
+
+    name: ActName
+    expects: str
+    exchange: Exchange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCall:
+    """The script, and for each of its steps the act that it is."""
+
+    script: CallerScript
+    acts: tuple[Act, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Questions:
+    plain: Exchange
+    thoughtful: Exchange
+    split: tuple[str, str]  # the thoughtful one, before and behind the pause
+    long: Exchange
+    urgent: Exchange
+
+
+# By hand, for the pack that ships: easy to recognise, answers of the right length, a pause where people pause.
+_CHOSEN: Final = (
+    "When does the museum open?",
+    ("How do I get from", "the airport to the city?"),
+    "How do rockets fly?",
+    "Can I bring my dog?",
+)
+
+
+def demo_call(pack: Pack, language: str | None = None) -> DemoCall:
+    """The demo's call for `pack` in `language`. Raises `ConfigurationError` when its dialogues do not suffice."""
+    code = pack.language_for(language)
+    tongue = code.split("-")[0]
+    questions = _chosen(pack.exchanges(code)) or _picked(pack, code)
+    steps_and_acts = [
+        (_step(questions.plain.user), Act("question", "answered", questions.plain)),
+        (
+            _step((questions.split[0], THINKING_S, questions.split[1])),
+            Act("thinking pause", "one turn, no answer into the pause", questions.thoughtful),
+        ),
+        (_backchannel(tongue), Act("mm-hm", "the agent goes on")),
+        (_step(questions.long.user), Act("question", "answered", questions.long)),
+        (
+            Step(noise="cough", when="agent_speaking", delay_s=2.2, patience_s=PATIENCE_S),
+            Act("cough", "the agent goes on"),
+        ),
+        (
+            _step(questions.urgent.user, kind="interruption", when="agent_speaking", delay_s=2.8),
+            Act("interruption", "the agent stops and answers the new question", questions.urgent),
+        ),
+    ]
+    script = CallerScript(
+        step=tuple(step for step, _ in steps_and_acts),
+        voice=_VOICES.get(tongue),
+        language=code,
+        first_patience_s=4.0,
+        patience_s=PATIENCE_S,
+    )
+    return DemoCall(script, tuple(act for _, act in steps_and_acts))
+
+
+def _step(say: str | tuple[str | float, ...], **more: Any) -> Step:
+    return Step(say=say, patience_s=PATIENCE_S, **more)
+
+
+def _backchannel(tongue: str) -> Step:
+    say, caption = _BACKCHANNELS.get(tongue, _BACKCHANNELS["en"])
+    return _step(say, kind="backchannel", when="agent_speaking", delay_s=2.0, caption=caption)
+
+
+def _chosen(exchanges: Sequence[Exchange]) -> _Questions | None:
+    """The questions chosen by hand, if the pack has them all."""
+    plain, split, long, urgent = _CHOSEN
+    by_text = {exchange.user: exchange for exchange in exchanges}
+    found = [by_text.get(text) for text in (plain, " ".join(split), long, urgent)]
+    there = [exchange for exchange in found if exchange is not None]
+    return _Questions(there[0], there[1], split, there[2], there[3]) if len(there) == len(found) else None
+
+
+def _picked(pack: Pack, code: str) -> _Questions:
+    """Any pack: the longest answer to be interrupted, a middling one for the backchannel, two short ones."""
+    ranked = sorted(pack.exchanges(code), key=lambda exchange: _spoken_length(exchange.agent))
+    long_enough = [e for e in ranked if _spoken_length(e.agent) >= _LONG_ENOUGH["backchannel"]]
+    if (
+        len(ranked) < 4
+        or len(long_enough) < 2
+        or _spoken_length(ranked[-1].agent) < _LONG_ENOUGH["cough and interruption"]
+    ):
+        raise ConfigurationError(
+            f"the demo needs sample dialogues to ask from, and pack {pack.name} has too few in {code!r}",
+            hint="Give dialogues/ at least four exchanges, one of them with an answer of 150 letters or more, "
+            "or run the demo with --pack assistant",
+        )
+    thoughtful = next((e for e in long_enough[:-1] if len(split_words(e.user)) >= 5), long_enough[0])
+    others = [e for e in ranked if e not in (thoughtful, ranked[-1])]
+    return _Questions(others[0], thoughtful, _split(thoughtful.user), ranked[-1], others[1])
+
+
+def _spoken_length(text: str) -> int:
+    """Letters, a Chinese one counting for three: about as long to say."""
+    return sum(3 if is_cjk(char) else 1 for char in text)
+
+
+def _split(text: str) -> tuple[str, str]:
+    """`text` in two, a little before its middle: people stop to think once they know how to begin."""
+    glue = "" if is_cjk(text[0]) else " "
+    words = split_words(text)
+    middle = max(1, (2 * len(words)) // 5)
+    return glue.join(words[:middle]), glue.join(words[middle:])

@@ -1,0 +1,100 @@
+"""`duologue demo`: a whole conversation in real time, shown live, kept in a folder, and judged act by act."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from duologue.packs import find_pack
+from duologue.runtime.agent import Agent
+from duologue.settings import Settings
+from duologue_pipelines.calls.captions import Captions
+from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
+from duologue_pipelines.calls.held import HeldCall, hold_call
+from duologue_pipelines.calls.tables import latency_table, stage_line
+from duologue_pipelines.demo.caller import DemoCall, demo_call
+from duologue_pipelines.demo.verdicts import Verdict, judge
+from duologue_pipelines.transports.wav import WavTransport
+
+TITLE: Final = "A conversation with Duologue"
+
+
+def run_demo(settings: Settings, out: Path, *, console: Console | None = None) -> int:
+    """Hold the demo's call with the stages that `settings` name, and write everything about it into `out`.
+
+    The exit status: 0 if every act went as it should, else 1. Raises `ConfigurationError`, `PackError`,
+    `StageUnavailable`.
+    """
+    return asyncio.run(demo(settings, out, console=console or Console()))
+
+
+async def demo(settings: Settings, out: Path, *, console: Console) -> int:
+    """`run_demo` on the running loop, whatever clock it has."""
+    demonstration = demo_call(find_pack(settings.pack), settings.language)
+    make_folder(out)
+    with console.status("Loading what listens, thinks and speaks …"):
+        agent = Agent(settings=settings)
+        transport = WavTransport(script=demonstration.script)
+        await transport.prepare()
+        await agent.ready()
+    async with agent:
+        _announce(console, agent)
+        # What `auto` chose was told above, and a stand-in tells with each answer that it is one.
+        quiet = {"auto"} if agent.stages.llm.is_language_model else {"auto", "llm"}
+        with Captions(console, quiet=quiet) as captions:
+            call = await hold_call(agent, transport, trace=out / TRACE, show=captions.show)
+    verdicts = judge(call, demonstration.acts)
+    write_folder(call, out, title=TITLE, more={"demo": [_verdict_data(verdict) for verdict in verdicts]})
+    _conclude(console, call, demonstration, verdicts)
+    _tell_files(console, out)
+    return 0 if call.error is None and all(verdict.passed for verdict in verdicts) else 1
+
+
+def _announce(console: Console, agent: Agent) -> None:
+    console.print(stage_line(agent))
+    for note in agent.notes:
+        console.print(Text(f"  {note}", style="dim"))
+    console.print(Text("A synthetic caller rings up. Nobody speaks to your microphone.\n", style="italic"))
+
+
+def _conclude(console: Console, call: HeldCall, demonstration: DemoCall, verdicts: list[Verdict]) -> None:
+    table = Table(title="\nDid it go as it should?", title_justify="left", box=None, pad_edge=False, header_style="dim")
+    for heading in ("", "act", "the caller", "should lead to", "did"):
+        table.add_column(heading, overflow="fold")
+    for verdict in verdicts:
+        table.add_row(
+            Text("✓", "bold green") if verdict.passed else Text("✗", "bold red"),
+            verdict.act.name,
+            Text(verdict.said, "blue"),
+            verdict.act.expects,
+            Text(verdict.why, "green" if verdict.passed else "red"),
+        )
+    console.print(table)
+    console.print(latency_table(call))
+    if call.error is not None:
+        console.print(Text(f"The call ended before its time: {call.error}", "bold red"))
+
+
+def _tell_files(console: Console, out: Path) -> None:
+    console.print()
+    for name, what in (
+        (RECORDING, "the call: caller left, agent right"),
+        (TIMELINE, "who spoke when, to be looked at in a browser"),
+        (TRANSCRIPT, "what was understood, said and heard"),
+        (REPORT, "every figure"),
+        (TRACE, "every event and decision: duologue replay " + str(out / TRACE)),
+    ):
+        console.print(Text(f"{out / name}", "cyan").append(f"  {what}", style="dim"), soft_wrap=True)
+
+
+def _verdict_data(verdict: Verdict) -> dict[str, object]:
+    return {
+        "act": verdict.act.name,
+        "said": verdict.said,
+        "expects": verdict.act.expects,
+        "passed": verdict.passed,
+        "why": verdict.why,
+    }
