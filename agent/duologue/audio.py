@@ -69,7 +69,8 @@ def to_float(samples: Samples) -> NDArray[np.float32]:
 
 def to_int16(samples: NDArray[np.floating]) -> Samples:
     """Float in [-1, 1] to int16, same shape; what lies outside is clipped."""
-    return np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    clipped: Samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
+    return clipped
 
 
 def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:

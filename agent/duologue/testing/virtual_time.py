@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Literal, Protocol, TypeVar, TypeVarTuple
 
-from duologue.errors import DuologueError
+from duologue.errors import DuologueError, InternalError
 
 STEPS_MAX: Final = 200_000  # passes of the loop at one instant: far more than any real burst of callbacks
 STALL_S: Final = 60.0  # wall seconds without a sign of life from a thread or socket
@@ -213,6 +213,15 @@ def _generator_behind(awaited: Any) -> Any:
     if type(awaited).__name__ not in ("async_generator_asend", "async_generator_athrow"):
         return None
     return next((thing for thing in gc.get_referents(awaited) if inspect.isasyncgen(thing)), None)
+
+
+async def pass_time(seconds: float) -> None:
+    """Let virtual time pass, 0 for one turn of the loop. `InternalError` on a loop whose clock is the wall's."""
+    if not isinstance(asyncio.get_running_loop(), VirtualTimeLoop):
+        raise InternalError(
+            "pass_time was awaited in real time", hint="Run the test with duologue.testing.virtual_time.run"
+        )
+    await asyncio.sleep(seconds)
 
 
 def run(

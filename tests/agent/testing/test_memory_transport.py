@@ -7,7 +7,7 @@ from duologue.audio import FRAME_BYTES, FRAME_SAMPLES, SILENCE, Frame
 from duologue.core.events import Event, PlayoutReported, TurnCommitted, TypedTurn
 from duologue.errors import TransportError
 from duologue.testing.memory_transport import SPEECH_S_MAX, MemoryTransport
-from duologue.testing.virtual_time import run
+from duologue.testing.virtual_time import pass_time, run
 
 
 class Ear:
@@ -76,7 +76,7 @@ def test_lost_frames_are_silence_and_late_ones_keep_their_order() -> None:
 async def listening(transport: MemoryTransport) -> tuple[Ear, "asyncio.Task[None]"]:
     ear = Ear()
     task = asyncio.create_task(transport.run(ear))
-    await asyncio.sleep(0)
+    await pass_time(0)
     return ear, task
 
 
@@ -85,16 +85,16 @@ def test_a_frame_is_heard_when_sent_or_after_the_one_before() -> None:
 
     async def main() -> None:
         _, task = await listening(transport)
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         transport.send(frame(1))
         transport.send(frame(2))
         assert transport.unplayed() == 640
-        await asyncio.sleep(0.03)
+        await pass_time(0.03)
         assert transport.unplayed() == 160 and transport.played_samples == 480
-        await asyncio.sleep(0.07)
+        await pass_time(0.07)
         assert transport.unplayed() == 0 and transport.played_samples == 640
         transport.send(frame(3))
-        await asyncio.sleep(0.02)
+        await pass_time(0.02)
         transport.hang_up()
         await task
 
@@ -112,14 +112,14 @@ def test_a_flush_takes_back_to_the_sample_what_was_not_heard() -> None:
         _, task = await listening(transport)
         for _ in range(3):
             transport.send(frame())
-        await asyncio.sleep(0.03)
+        await pass_time(0.03)
         _, agent = transport.recording()
         assert np.count_nonzero(agent) == 480  # half of the second frame, still playing
         assert transport.flush() == 480
         assert transport.unplayed() == 0 and transport.flush() == 0
-        await asyncio.sleep(0.2)
+        await pass_time(0.2)
         transport.send(frame())
-        await asyncio.sleep(0.05)
+        await pass_time(0.05)
         transport.hang_up()
         await task
 
@@ -134,9 +134,9 @@ def test_speaking_returns_when_the_last_frame_was_spoken() -> None:
 
     async def main() -> None:
         ear, task = await listening(transport)
-        await asyncio.sleep(0.05)
+        await pass_time(0.05)
         first = asyncio.create_task(transport.speak(tone(320, 1)))
-        await asyncio.sleep(0)
+        await pass_time(0)
         await transport.speak(tone(640, 2))
         assert transport.now == pytest.approx(0.12) and first.done()
         transport.hang_up()
@@ -162,7 +162,7 @@ def test_whoever_speaks_when_the_call_ends_is_told_so() -> None:
     async def main() -> None:
         _, task = await listening(transport)
         given_up = asyncio.create_task(transport.speak(tone(16000)))
-        await asyncio.sleep(0)
+        await pass_time(0)
         given_up.cancel()
         with pytest.raises(TransportError, match="before everything was said"):
             await transport.speak(tone(16000))
@@ -177,7 +177,7 @@ def test_a_speaker_who_gave_up_waiting_disturbs_nobody() -> None:
     async def main() -> None:
         _, task = await listening(transport)
         given_up = asyncio.create_task(transport.speak(tone(320)))
-        await asyncio.sleep(0)
+        await pass_time(0)
         given_up.cancel()
         await transport.speak(tone(320))
         transport.hang_up()
@@ -192,7 +192,7 @@ def test_a_broken_connection_raises_out_of_run() -> None:
     async def main() -> None:
         transport.break_off("too early to matter")
         _, task = await listening(transport)
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         transport.break_off("the train went into a tunnel")
         transport.break_off("twice")
         transport.hang_up()
@@ -258,7 +258,7 @@ def test_without_a_recording_nothing_grows() -> None:
         _, task = await listening(transport)
         for _ in range(500):
             transport.send(frame())
-            await asyncio.sleep(0.02)
+            await pass_time(0.02)
         assert transport.played_samples == 500 * FRAME_SAMPLES
         transport.hang_up()
         await task

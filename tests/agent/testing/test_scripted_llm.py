@@ -9,6 +9,7 @@ from duologue.errors import StageError
 from duologue.ports import LlmFinished, LlmItem, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.testing import virtual_time
 from duologue.testing.scripted_llm import REQUESTS_KEPT, ScriptedLlm, ScriptedReply, split_tokens
+from duologue.testing.virtual_time import pass_time
 
 REQUEST = LlmRequest((Message("user", "Hello there"),))
 
@@ -35,7 +36,7 @@ def test_a_slow_listener_does_not_slow_the_model() -> None:
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
         async for _ in ScriptedLlm([ScriptedReply("a b c", first_token_s=1.0, token_s=1.0)]).stream(REQUEST):
-            await asyncio.sleep(0.9)
+            await pass_time(0.9)
         return loop.time()
 
     assert virtual_time.run(scenario()) == pytest.approx(5.8)
@@ -95,7 +96,7 @@ def test_a_stream_that_is_closed_or_cancelled_is_counted() -> None:
         assert llm.open_streams == 1
         await stream.aclose()
         waiting = asyncio.create_task(timed(llm))
-        await asyncio.sleep(0.1)
+        await pass_time(0.1)
         assert llm.open_streams == 1
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)

@@ -9,7 +9,7 @@ from duologue.audio import FRAME_SECONDS, Frame
 from duologue.ports.transport import TransportSink
 from duologue.testing.contracts import transport as kit
 from duologue.testing.memory_transport import MemoryTransport
-from duologue.testing.virtual_time import run
+from duologue.testing.virtual_time import pass_time, run
 
 
 @pytest.mark.parametrize("check", kit.CHECKS, ids=kit.check_name)
@@ -42,7 +42,7 @@ class Hasty(MemoryTransport):
     async def run(self, sink: TransportSink) -> None:
         for offset in range(0, 640 * 25, 640):
             sink.audio(kit.caller_speech()[offset : offset + 640])
-        await asyncio.sleep(0)
+        await pass_time(0)
 
 
 class Backwards(MemoryTransport):
@@ -122,13 +122,13 @@ class Rerunnable(MemoryTransport):
 class RerunHangs(MemoryTransport):
     async def run(self, sink: TransportSink) -> None:
         if self._sink is not None:
-            await asyncio.sleep(100)
+            await pass_time(100)
         await super().run(sink)
 
 
 class Stuck(MemoryTransport):
     async def run(self, sink: TransportSink) -> None:
-        await asyncio.sleep(100)
+        await pass_time(100)
 
 
 @pytest.mark.parametrize(
