@@ -156,7 +156,7 @@ async def noise(configuration: str, asked: argparse.Namespace) -> dict[str, Any]
             await call.until(Phase.AGENT_SPEAKING)
             begun = call.transport.now
             await asyncio.sleep(2.0 + 0.217 * index)
-            call.script.asr.text = ""  # it hears nothing in a cough
+            call.script.heard = ""  # it hears nothing in a cough
             await call.speak("noise", voice(0.3, index))
             await asyncio.sleep(1.0)
             await call.until(Phase.LISTENING)
