@@ -1,8 +1,8 @@
 """A picture of a conversation: who was heard when, and what the agent did about it; for people who never saw one.
 
-The picture is an SVG of rows of fifteen seconds, the caller's sound above the agent's, with the words beside it. It is
-drawn from plain data and from the recording, so that it shows what was heard and not what was meant. Text never covers
-text: labels are set where there is room, and rows grow for them.
+The picture is an SVG of rows of up to fifteen seconds, the caller's sound above the agent's, with the words beside it.
+It is drawn from plain data and from the recording, so that it shows what was heard and not what was meant. Text never
+covers text: labels are set where there is room, and rows grow for them.
 """
 
 import math
@@ -84,6 +84,9 @@ class TimelineData:
 # --- looks --------------------------------------------------------------------------------------------------------
 
 ROW_SECONDS: Final = 15.0
+_ROW_SECONDS_MIN: Final = 11.0
+_QUIET_MIN: Final = 0.1
+_TAIL_S: Final = 0.5  # of the silence behind the last sound
 _WIDTH: Final = 1200
 _LEFT: Final = 84  # room for the two names
 _RIGHT: Final = 24
@@ -93,7 +96,8 @@ _COLUMN: Final = 2  # pixels a step of the envelope
 _FONT: Final = 12
 _LINE: Final = 15
 _GAP: Final = 6
-_CAPTION_WIDTH_MIN: Final = 128
+_CAPTION_WIDTH_MIN: Final = 176
+_UNHEARD_MAX: Final = 90  # letters: enough to see what was lost
 _CALLER: Final = "#1f5fa8"
 _AGENT: Final = "#c2570c"  # blue and orange: apart for the colour-blind too
 _GREY: Final = "#6b7280"
@@ -122,16 +126,47 @@ _LEGEND: Final[dict[str, str]] = {
 
 def render_timeline(data: TimelineData) -> str:
     """The picture as SVG text."""
-    seconds = min(data.seconds, SECONDS_MAX)
     out: list[str] = []
     y = _heading(out, data)
-    for index in range(max(1, math.ceil(seconds / ROW_SECONDS - 1e-9))):
-        y = _Row(data, index * ROW_SECONDS, y).draw(out)
+    for start, end in row_bounds(data):
+        y = _Row(data, start, end, y).draw(out)
     if data.seconds > SECONDS_MAX:
         note = f"The first {SECONDS_MAX / 60:g} of {data.seconds / 60:.0f} minutes are shown."
         out.append(_text(_LEFT, y + _LINE, note, fill=_GREY))
         y += 2 * _LINE
     return _document(data, out, y + 8)
+
+
+def row_bounds(data: TimelineData) -> list[tuple[float, float]]:
+    """Where rows begin and end, in seconds: after at most `ROW_SECONDS`, and where possible while nothing happens."""
+    things: list[Caption | Stretch | Delay] = [*data.captions, *data.stretches, *data.delays]
+    busy = sorted((thing.start, thing.end) for thing in things)
+    seconds = max(min(_last_sound(data) + _TAIL_S, data.seconds, SECONDS_MAX), 1.0)
+    bounds: list[tuple[float, float]] = []
+    start = 0.0
+    while seconds - start > ROW_SECONDS + 1e-9:
+        end = _quiet_moment(busy, start + _ROW_SECONDS_MIN, start + ROW_SECONDS)
+        bounds.append((start, end))
+        start = end
+    return [*bounds, (start, seconds)]
+
+
+def _last_sound(data: TimelineData) -> float:
+    """The second of the last sample that is not digital silence."""
+    loud = (np.flatnonzero(channel) for channel in (data.caller, data.agent))
+    return max((int(samples[-1]) + 1 for samples in loud if len(samples)), default=0) / SAMPLE_RATE_HZ
+
+
+def _quiet_moment(busy: Sequence[tuple[float, float]], earliest: float, latest: float) -> float:
+    """The middle of the longest quiet between two seconds; `latest` if there is none."""
+    gaps = []
+    quiet_since = earliest
+    for start, end in [*busy, (latest, math.inf)]:
+        if min(start, latest) > quiet_since:
+            gaps.append((min(start, latest) - quiet_since, (quiet_since + min(start, latest)) / 2))
+        quiet_since = max(quiet_since, end)
+    length, middle = max(gaps, default=(0.0, latest))
+    return middle if length > _QUIET_MIN else latest
 
 
 def _document(data: TimelineData, out: Iterable[str], height: float) -> str:
@@ -242,12 +277,12 @@ class _Shelf:
 
 
 class _Row:
-    """Fifteen seconds. From above: the caller's words and sound, delays, the agent's sound and words, the seconds."""
+    """Some seconds. From above: the caller's words and sound, delays, the agent's sound and words, the seconds."""
 
-    def __init__(self, data: TimelineData, start: float, y: float) -> None:
+    def __init__(self, data: TimelineData, start: float, end: float, y: float) -> None:
         self.data = data
         self.start = start
-        self.end = min(start + ROW_SECONDS, max(data.seconds, start + 1.0))
+        self.end = end
         self.y = y
 
     def x(self, at: float) -> float:
@@ -392,7 +427,11 @@ class _Row:
         length = max(caption.end - caption.start, 1e-6)
         first = math.ceil(len(words) * (max(self.start, caption.start) - caption.start) / length - 1e-9)
         last = math.ceil(len(words) * (min(self.end, caption.end) - caption.start) / length - 1e-9)
-        return words[first:last], _words(caption.unheard) if caption.end <= self.end else []
+        return words[first:last], _words(_shortened(caption.unheard)) if caption.end <= self.end else []
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _UNHEARD_MAX else text[:_UNHEARD_MAX].rpartition(" ")[0] + " …"
 
 
 # --- text ---------------------------------------------------------------------------------------------------------
@@ -422,6 +461,7 @@ def _styled(x: float, y: float, line: Sequence[tuple[str, bool]]) -> str:
     """One line of a caption, what was not heard struck out."""
     heard = "".join(word for word, was_heard in line if was_heard)
     unheard = "".join(word for word, was_heard in line if not was_heard).rstrip()
+    heard = heard if unheard else heard.rstrip()
     crossed = f'<tspan fill="#9ca3af" text-decoration="line-through">{_safe(unheard)}</tspan>' if unheard else ""
     return f'<text x="{x:.1f}" y="{y:g}" fill="#111827" xml:space="preserve">{_safe(heard)}{crossed}</text>'
 

@@ -54,7 +54,7 @@ class _Questions:
 # By hand, for the pack that ships: easy to recognise, answers of the right length, a pause where people pause.
 _CHOSEN: Final = (
     "When does the museum open?",
-    ("How do I get from", "the airport to the city?"),
+    ("How do I get to the", "city from the airport?"),
     "How do rockets fly?",
     "Can I bring my dog?",
 )
@@ -104,7 +104,7 @@ def _backchannel(tongue: str) -> Step:
 def _chosen(exchanges: Sequence[Exchange]) -> _Questions | None:
     """The questions chosen by hand, if the pack has them all."""
     plain, split, long, urgent = _CHOSEN
-    by_text = {exchange.user: exchange for exchange in exchanges}
+    by_text = {text: exchange for exchange in exchanges for text in exchange.asked}
     found = [by_text.get(text) for text in (plain, " ".join(split), long, urgent)]
     there = [exchange for exchange in found if exchange is not None]
     return _Questions(there[0], there[1], split, there[2], there[3]) if len(there) == len(found) else None
