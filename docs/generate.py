@@ -6,6 +6,7 @@ Between `<!-- generated: NAME -->` and `<!-- /generated -->` stands what `PARTS[
 
 import argparse
 import dataclasses
+import inspect
 import json
 import re
 import sys
@@ -111,7 +112,6 @@ def _settings() -> str:
 def _options() -> str:
     """What may stand beside `use` for each adapter: its constructor's own words."""
     import importlib.metadata
-    import inspect
 
     lines: list[str] = []
     for stage in ("vad", "asr", "llm", "tts", "transports"):
@@ -119,14 +119,17 @@ def _options() -> str:
         for entry in entries:
             if not entry.value.startswith("duologue_pipelines."):
                 continue
-            parameters = list(inspect.signature(entry.load()).parameters.values())
-            shown = [f"`{p.name} = {_toml(_plain(p.default))}`" for p in parameters if p.default is not p.empty]
-            lines.append(f"| {stage} | `{entry.name}` | {', '.join(shown)} |")
+            parameters = inspect.signature(entry.load()).parameters.values()
+            shown = ", ".join(f"`{_option(parameter)}`" for parameter in parameters)
+            lines.append(f"| {stage} | `{entry.name}` | {shown} |")
     return "\n".join(["| stage | `use` | options and their defaults |", "|---|---|---|", *lines, ""])
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+def _option(parameter: inspect.Parameter) -> str:
+    """`model = "base"`; the name alone where there is no default or none that TOML could write."""
+    if isinstance(parameter.default, str | int | float | list | tuple):
+        return f"{parameter.name} = {_toml(parameter.default)}"
+    return parameter.name
 
 
 PARTS: Final[dict[str, Callable[[], str]]] = {

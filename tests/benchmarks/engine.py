@@ -16,7 +16,7 @@ from benchmarks.figures import Contender, Figure, spread
 from benchmarks.peers import IMPORT_RUNS, Effort, Say
 
 CONFIGURATIONS: Final = ("default", "tuned")
-# What `import duologue` may bring along besides the standard library: the engine's own tools, no vendor's.
+# What the import may bring along besides the standard library: the engine's own tools, no vendor's.
 OWN_TOOLS: Final = frozenset(
     {
         "annotated_types", "click", "duologue", "markdown_it", "mdurl", "numpy", "packaging", "pydantic",
@@ -24,16 +24,17 @@ OWN_TOOLS: Final = frozenset(
         "typing_extensions", "typing_inspection",
     }
 )  # fmt: skip
-_TIMED: Final = "import time; t = time.perf_counter(); import duologue; print(1e3 * (time.perf_counter() - t))"
+_TIMED: Final = "import time; t = time.perf_counter(); {}; print(1e3 * (time.perf_counter() - t))"
 _LOADED: Final = (
-    "import sys; before = set(sys.modules); import duologue; "
+    "import sys; before = set(sys.modules); from duologue import Agent, tool; "
     "print(*{name.partition('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names))"
 )
 
 
 def measure(effort: Effort, minutes: float, say: Say) -> list[Contender]:
     """One contender for each configuration. `minutes`: how long the default's memory is watched."""
-    imported, vendors = import_ms(), vendors_loaded()
+    imported = {"import": import_ms("import duologue"), "import_all": import_ms("from duologue import Agent, tool")}
+    vendors = vendors_loaded()
     columns = []
     for name in CONFIGURATIONS:
         column = Contender(f"Duologue {name}", version("duologue"))
@@ -43,9 +44,9 @@ def measure(effort: Effort, minutes: float, say: Say) -> list[Contender]:
                 column.figures |= read(mode, _run([mode, name, *arguments]))
             except RuntimeError as error:
                 column.notes.append(f"{mode}: {error}")
-        column.figures |= {"import": imported, "vendors": Figure(float(len(vendors)))}
+        column.figures |= {**imported, "vendors": Figure(float(len(vendors)))}
         if vendors:
-            column.notes.append(f"import duologue brought {', '.join(sorted(vendors))}")
+            column.notes.append(f"the import brought {', '.join(sorted(vendors))}")
         columns.append(column)
     return columns
 
@@ -77,15 +78,16 @@ def read(mode: str, result: Mapping[str, Any]) -> dict[str, Figure]:
     return {"memory": Figure(result["mb_per_session"]), "growth": Figure(result["mb_per_session_minute"])}
 
 
-def import_ms() -> Figure:
-    """How long `import duologue` takes in a fresh interpreter, the files warm: the median of a few."""
-    taken = sorted(float(_python("-c", _TIMED)) for _ in range(IMPORT_RUNS + 1))
+def import_ms(statement: str) -> Figure:
+    """How long an import takes in a fresh interpreter, the files warm: the median of a few."""
+    taken = sorted(float(_python("-c", _TIMED.format(statement))) for _ in range(IMPORT_RUNS + 1))
     return Figure(taken[len(taken) // 2 - 1], taken[-1], len(taken))
 
 
 def vendors_loaded() -> set[str]:
-    """Packages that `import duologue` loads and that are neither Python's nor the engine's own tools."""
-    return set(_python("-c", _LOADED).split()) - OWN_TOOLS
+    """Packages that the engine's import loads and that are neither Python's nor the engine's own tools."""
+    loaded = set(_python("-c", _LOADED).split()) - OWN_TOOLS
+    return {name for name in loaded if not name.startswith("_sysconfigdata")}  # Python's own, named after the machine
 
 
 def _run(arguments: list[str]) -> Mapping[str, Any]:

@@ -31,7 +31,8 @@ ROWS: Final = (
     Row("cpu", "CPU a session-second, sessions streaming both ways", p50_max=6),
     Row("memory", "memory a session", "MB", p50_max=1),
     Row("growth", "memory growth a session-minute", "MB", p50_max=0.01),
-    Row("import", "import", p50_max=150),
+    Row("import", "import duologue", p50_max=150),
+    Row("import_all", "import of all that a session needs, without models"),
     Row("vendors", "vendor packages loaded by the import", "packages", p50_max=0),
 )
 

@@ -168,7 +168,7 @@ def measure(peer: Peer, runners: Path, environments: Path, effort: Effort, say: 
             except PeerError as error:
                 column.notes.append(f"{mode}: {error}")
         column.figures = peer.read(results)
-        column.figures["import"] = import_figure
+        column.figures["import_all"] = import_figure
     if peer.key == "livekit":
         _add_heard_text(columns, python, runners, say)
     return columns

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import machine, peers, table
+from benchmarks import engine, machine, peers, table
 from benchmarks.figures import ROWS, Contender, Figure, Row, spread
 
 STAT_LIVEKIT = {"n": 4, "median": 306.7, "p95": 307.6, "min": 305.0, "max": 307.7}
@@ -98,7 +98,7 @@ def test_a_peer_is_measured_in_each_configuration_and_its_failures_are_notes(tmp
     one, two = peers.measure(peer, tmp_path, tmp_path / "environments", SHORT, said.append)
     assert (one.name, one.version, two.name) == ("Peer default", "1.2", "Peer tuned")
     assert one.figures["response"] == Figure(687.3, 704.5, 3) == two.figures["response"]
-    assert one.figures["import"].p50 is not None
+    assert one.figures["import_all"].p50 is not None
     assert one.notes == ["barge: runner.py ended with 1: no such session", "load: printed no JSON"]
     assert said[0] == "Peer default: turns"
 
@@ -150,6 +150,21 @@ def test_every_row_of_the_issue_has_its_budget() -> None:
     assert budgets["noise_dead_air"] == (600, None) and budgets["noise_words_lost"] == (0, None)
     assert budgets["cpu"] == (6, None) and budgets["memory"] == (1, None)
     assert budgets["import"] == (150, None) and budgets["vendors"] == (0, None)
+
+
+def test_the_engine_s_import_loads_no_vendor() -> None:
+    assert engine.vendors_loaded() == set()
+
+
+def test_our_runner_s_printed_results_become_our_rows() -> None:
+    assert engine.read("latency", {"response_ms": [401.0, 403.0], "configured_ms": 400.0}) == {
+        "response": Figure(402.0, pytest.approx(402.9), 2),
+        "overhead": Figure(2.0, pytest.approx(2.9), 2),
+    }
+    assert engine.read("barge", {"hold_ms": [10.0], "words_off": [0.0]})["hold"] == Figure(10.0, 10.0, 1)
+    assert engine.read("noise", {"dead_air_ms": [], "words_lost": [1]})["noise_words_lost"] == Figure(1.0, 1.0, 1)
+    assert engine.read("load", {"cpu_ms_per_session_second": 4.7}) == {"cpu": Figure(4.7)}
+    assert set(engine.read("memory", {"mb_per_session": 0.4, "mb_per_session_minute": 0.0})) == {"memory", "growth"}
 
 
 def test_the_machine_is_named() -> None:

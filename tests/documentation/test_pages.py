@@ -58,6 +58,12 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
             blocks.run_python(block.code, str(page), block.line, module.__dict__, blocks.run_in_real_time)
 
 
+def test_a_recogniser_takes_fewer_than_forty_lines() -> None:
+    first = next(block for block in blocks.blocks(REPOSITORY / "docs" / "PLUGINS.md") if block.language == "python")
+    assert "class KeypadAsr" in first.code
+    assert len(first.code.splitlines()) < 40
+
+
 def _subcommand(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command that `duologue …` reaches, and the words that are left for it."""
     from duologue import cli
