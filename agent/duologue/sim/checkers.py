@@ -1,0 +1,261 @@
+"""The rules of a conversation, one class each: all of them, and those about the core as a machine."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from duologue.core import actions as act
+from duologue.core import events as ev
+from duologue.core.codec import decode, encode
+from duologue.core.state import TRANSITIONS, Phase
+from duologue.core.turns import Conversation
+from duologue.errors import ProtocolError
+from duologue.sim import reply_checkers as replies
+from duologue.sim import turn_checkers as turns
+from duologue.sim.watch import Checker, Hook, Step
+
+SAME_INSTANT_MAX: Final = 12  # advances at one instant: as many timers as there are
+ACTIONS_MAX: Final = 80  # of one step
+CLOSE_SLACK_S: Final = 2.0  # a cut that must be confirmed first
+ITEMS_SLACK: Final = 3  # what one step may add before the history is folded
+
+AGENT: Final = (Phase.THINKING, Phase.AGENT_SPEAKING, Phase.OVERLAP)
+USER: Final = (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP)
+_NEXT: Final[Mapping[Phase, frozenset[Phase]]] = {
+    phase: frozenset({phase} | {target for (source, _), target in TRANSITIONS.items() if source is phase})
+    for phase in Phase
+}
+_TRANSITIONS_MAX: Final = 4  # of one step: a turn at its bound ends, is answered, and is talked over at once
+
+
+def _reachable(source: Phase) -> frozenset[Phase]:
+    found = frozenset({source})
+    for _ in range(_TRANSITIONS_MAX):
+        found = frozenset(target for phase in found for target in _NEXT[phase])
+    return found
+
+
+_REACHABLE: Final = {phase: _reachable(phase) for phase in Phase}
+
+
+class PhasesFollowTheTable(Checker):
+    """Phases move along `TRANSITIONS`, and each means what it says."""
+
+    name = "phases follow the table"
+    rule = "A phase changes along the table of transitions, and says truly who has the floor."
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._phase = self.state.phase
+
+    def settled(self, step: Step) -> None:
+        state, before = self.state, self._phase
+        phase = self._phase = state.phase
+        if phase is not before and phase not in _REACHABLE[before]:
+            self.blame(f"from {before} to {phase} in one step")
+        reply, turn = state.reply, state.turn
+        speaks = reply is not None and reply.released
+        if speaks != (phase in AGENT):
+            self.blame(f"{phase} with the live reply {reply and reply.number}, released: {speaks}")
+        if (turn is None and phase in USER) or (turn is not None and phase in (Phase.LISTENING, Phase.CLOSED)):
+            self.blame(f"{phase} with the open turn {turn and turn.number}")
+        if reply and not speaks and turn is None:
+            self.blame(f"the speculative reply {reply.number} answers no open turn")
+
+
+class DeadlinesProgress(Checker):
+    """`advance` leads on."""
+
+    name = "deadlines progress"
+    rule = "After advance(now) the deadline lies beyond now, and no instant is advanced to without end."
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._at, self._count = -1.0, 0
+
+    def settled(self, step: Step) -> None:
+        if step.kind != "advance":
+            return
+        conversation = self.watch.world.conversation
+        deadline = conversation.deadline
+        if deadline is not None and deadline <= step.at and conversation.now <= step.at:
+            self.blame(f"advanced to {step.at} and the deadline is {deadline}: {self.state.timers}")
+        self._count = self._count + 1 if step.at == self._at else 0
+        self._at = step.at
+        if self._count > SAME_INSTANT_MAX:
+            self.blame(f"advanced to {step.at} more than {SAME_INSTANT_MAX} times: {self.state.timers}")
+
+
+class QueuesAreBounded(Checker):
+    """Everything is bounded."""
+
+    name = "queues are bounded"
+    rule = "Every queue, buffer and history of the core keeps to its bound."
+
+    def settled(self, step: Step) -> None:
+        state = self.state
+        policy = self.watch.world.scenario.policy
+        history = self.watch.world.conversation._core.history
+        calls = len(state.reply.calls) if state.reply else 0
+        tokens_max = policy.history.tokens_max * 1.5
+        last = history.items[-2:]
+        for what, size, bound in (
+            ("wishes", len(state.wishes), policy.reply.queue_max + 2),
+            ("replies being cut", len(state.cutting), 4),
+            ("orphaned tools", len(state.orphans), 16),
+            ("images waiting", len(state.images), 8),
+            ("pauses", len(state.pauses), 12),
+            ("alarms", len(state.alarms), 16),
+            ("timers", len(state.timers), 12),
+            ("calls", calls, 32),
+            ("actions of a step", len(step.actions), ACTIONS_MAX),
+            ("images of the turn", len(state.turn.images) if state.turn else 0, 8),
+        ):
+            if size > bound:
+                self.blame(f"{what}: {size}, at most {bound}")
+        if state.phase is Phase.LISTENING and not state.cutting and not state.wishes and len(history.items) > 2:
+            over = history.tokens - sum(map(history_tokens, last)) > tokens_max
+            if over or len(history.items) > policy.history.items_max * 1.5 + ITEMS_SLACK:
+                self.blame(f"history: {len(history.items)} items, {history.tokens} tokens, budget {policy.history}")
+
+
+def history_tokens(item: Any) -> int:
+    """Tokens of an item, as the history counts them."""
+    from duologue.core.history import item_tokens
+
+    return item_tokens(item)
+
+
+class ClosedIsOver(Checker):
+    """After the end there is nothing."""
+
+    name = "closed is over"
+    rule = "A session closes once, in the time allowed, and decides nothing afterwards."
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._closed = 0
+        self._due: float | None = None
+
+    def hears(self) -> Mapping[type, Hook]:
+        return {act.CloseSession: self._close, ev.CloseRequested: self._asked}
+
+    def _asked(self, event: ev.CloseRequested) -> None:
+        close_s = self.watch.world.scenario.policy.limits.close_s_max if event.finish else 0.0
+        due = event.at + close_s + CLOSE_SLACK_S
+        self._due = due if self._due is None else min(due, self._due)
+
+    def _close(self, action: act.CloseSession) -> None:
+        self._closed += 1
+        if self._closed > 1:
+            self.blame("closed twice")
+
+    def settled(self, step: Step) -> None:
+        if self._closed:
+            late = [action for action in step.actions if not isinstance(action, act.CloseSession | act.TruncateHistory)]
+            was_closed = not any(isinstance(action, act.CloseSession) for action in step.actions)
+            if was_closed and late:
+                self.blame(f"decided after the end: {late}")
+            if self.state.phase is not Phase.CLOSED or self.watch.world.conversation.deadline is not None:
+                self.blame(f"closed, and {self.state.phase} with the timers {self.state.timers}")
+        elif self._due is not None and step.at > self._due:
+            self._due = None
+            self.blame(f"asked to close and still {self.state.phase}: {self.state.timers}")
+
+    def over(self) -> None:
+        if not self._closed:
+            self.blame(f"never closed: {self.state.phase}")
+
+
+class SnapshotsRoundTrip(Checker):
+    """A session can be handed over."""
+
+    name = "snapshots round trip"
+    rule = "A snapshot, restored from its JSON, is the same snapshot."
+
+    def taken_over(self) -> None:
+        given, taken = self.watch.handed[-1]
+        if given != taken:
+            differing = [key for key in given if given[key] != taken.get(key)]
+            self.blame(f"the restored snapshot differs in {differing}")
+
+
+class ReplaysTheSame(Checker):
+    """The recorded events give the recorded actions."""
+
+    name = "replays the same"
+    rule = "The recorded events, told to a fresh core, give the same actions."
+    every: ClassVar[int] = 4  # conversations: telling a core everything twice costs
+
+    def over(self) -> None:
+        world = self.watch.world
+        if world.seed % self.every:
+            return
+        core = Conversation.restore(world.scenario.policy, json.loads(json.dumps(world.begun)))
+        for number, step in enumerate(self.watch.steps):
+            if step.kind == "take_over":
+                core = Conversation.restore(world.scenario.policy, step.payload)
+                replayed = core.take_over()
+            elif step.kind == "advance":
+                replayed = core.advance(step.at)
+            else:
+                try:
+                    replayed = core.feed(decode(json.loads(json.dumps(encode(step.payload)))))
+                except ProtocolError as error:
+                    self.blame(f"step {number}, {step.payload}: refused when replayed: {error}")
+                    return
+            if replayed != step.actions:
+                self.blame(f"step {number}, {step.kind} {step.payload}: was {step.actions}, is {replayed}")
+                return
+
+
+class OnlyHandsAreRefused(Checker):
+    """Told by the watch."""
+
+    name = "only hands are refused"
+    rule = "What the stages report is never refused; only a caller who cannot know the phase may come out of order."
+
+
+class RefusalsChangeNothing(Checker):
+    """Told by the watch."""
+
+    name = "a refusal changes nothing"
+    rule = "An event that is refused leaves the conversation as it was."
+
+
+class LateResultsAreDropped(Checker):
+    """Told by the watch."""
+
+    name = "late results are dropped"
+    rule = "A result of a turn or reply that is not open or live any more changes nothing."
+
+
+class EndsAtAll(Checker):
+    """Told by the world."""
+
+    name = "ends"
+    rule = "Every conversation comes to an end."
+
+
+class NothingRaises(Checker):
+    """Told by whoever runs the world."""
+
+    name = "nothing raises"
+    rule = "The core raises nothing but refusals."
+
+
+CHECKERS: Final[tuple[type[Checker], ...]] = (
+    *replies.CHECKERS,
+    *turns.CHECKERS,
+    PhasesFollowTheTable,
+    DeadlinesProgress,
+    QueuesAreBounded,
+    ClosedIsOver,
+    SnapshotsRoundTrip,
+    ReplaysTheSame,
+    OnlyHandsAreRefused,
+    RefusalsChangeNothing,
+    LateResultsAreDropped,
+    EndsAtAll,
+    NothingRaises,
+)
