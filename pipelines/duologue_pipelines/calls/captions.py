@@ -16,7 +16,6 @@ from duologue.core import events as ev
 from duologue.runtime.parts import Note, SessionEvent
 from duologue_pipelines.calls.transcript import Transcript
 
-REFRESH_HZ: Final = 12
 _CALLER: Final = "bold blue"
 _AGENT: Final = "bold dark_orange"
 
@@ -34,9 +33,7 @@ class Captions:
         self._transcript = Transcript()
         self._caller_now = ""
         self._reply_now = 0
-        self._live = (
-            Live(console=console, refresh_per_second=REFRESH_HZ, transient=True) if console.is_terminal else None
-        )
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -47,7 +44,7 @@ class Captions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live:
-            self._live.update(Text(""))
+            self._live.update(Text(""), refresh=True)
             self._live.stop()
 
     def show(self, event: SessionEvent, now: float) -> None:
@@ -57,7 +54,7 @@ class Captions:
         if line is not None:
             self._console.print(line)
         if self._live:
-            self._live.update(self._under_way(event))
+            self._live.update(self._under_way(event), refresh=True)
 
     def _finished(self, event: SessionEvent, now: float) -> Text | None:
         """The line that `event` completes."""
