@@ -33,6 +33,8 @@ def latency_table(call: HeldCall) -> Table:
     ):
         if summary.values:
             table.add_row(words, _ms(summary.median), _ms(summary.p95), _each(summary))
+    if not table.rows:
+        table.add_row("nothing: nobody answered, and nobody was interrupted", "", "", "")
     return table
 
 
