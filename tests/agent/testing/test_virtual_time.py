@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from duologue.errors import InternalError
 from duologue.testing.virtual_time import (
     STEPS_MAX,
     DeadlockError,
@@ -15,6 +16,7 @@ from duologue.testing.virtual_time import (
     TimeLimitError,
     UnhandledError,
     VirtualTimeLoop,
+    pass_time,
     run,
 )
 
@@ -352,3 +354,13 @@ def test_the_selector_knows_its_files() -> None:
             loop.remove_reader(here)
 
     run(main())
+
+
+def test_time_is_passed_in_virtual_time_only() -> None:
+    async def main() -> float:
+        await pass_time(2.5)
+        return now()
+
+    assert run(main()) == 2.5
+    with pytest.raises(InternalError, match="awaited in real time"):
+        asyncio.run(pass_time(0))
