@@ -13,7 +13,7 @@ from typing import Any, Final
 from duologue.audio import write_wav
 from duologue.errors import ConfigurationError
 from duologue.measure import ActMeasured, Summary
-from duologue.timeline import Caption, Cut, Delay, Stretch, TimelineData, render_timeline
+from duologue.timeline import Caption, Cut, Delay, Stretch, StretchKind, TimelineData, render_timeline
 from duologue_pipelines.calls.held import HeldCall, peak_memory_mb
 from duologue_pipelines.calls.transcript import AgentReply
 
@@ -78,7 +78,7 @@ def report_of(call: HeldCall) -> dict[str, Any]:
             "wall": round(call.wall_s, 3),
             "cpu": cpu_s,
         },
-        "peak_memory_mb": round(peak_memory_mb(), 1),
+        "peak_memory_mb": peak_memory_mb(),
         "notes": [f"{note.source}: {note.text}" for note in call.transcript.notes],
         "error": None if call.error is None else str(call.error),
     }
@@ -195,8 +195,8 @@ def _stretches(call: HeldCall) -> list[Stretch]:
             continue
         until = reply.start if reply.start is not None else reply.end
         if until is not None:
-            kind = "dropped" if reply.start is None else "speculative"
-            stretches.append(Stretch(kind, reply.begun - call.offset_s, until - call.offset_s))  # type: ignore[arg-type]
+            kind: StretchKind = "dropped" if reply.start is None else "speculative"
+            stretches.append(Stretch(kind, reply.begun - call.offset_s, until - call.offset_s))
     return stretches
 
 

@@ -1,7 +1,6 @@
 """One call, held from ringing to hanging up, with everything about it kept for afterwards."""
 
 import asyncio
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -94,7 +93,11 @@ async def _follow(session: Session, transcript: Transcript, show: Show | None) -
             show(event, now)
 
 
-def peak_memory_mb() -> float:
-    """The most memory this process has had at once, in MB (10^6 bytes)."""
+def peak_memory_mb() -> float | None:
+    """The most memory this process has had at once, in MB (10^6 bytes); None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not there on Windows
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024) / 1e6  # bytes there, KiB on Linux
