@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,14 +16,16 @@ from duologue.core.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from duologue.errors import StageError
+from duologue.errors import ConfigurationError, DuologueError, StageError
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
 from duologue.ports.vad import Onset, Vad
 from duologue.runtime.meter import Meter
+from duologue.runtime.reply import stage_broke
 
 PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
 RING_FRAMES: Final = 100  # 2 s: an onset may be reported late, and a wary hold later still
 VAD_FAILURES_MAX: Final = 3
+VAD_SOUND_FRAMES: Final = 500  # after ten seconds without one, failures are counted from the first again
 # A frame that lies so far ahead of the clock can't be; one whose like all come so much late has lost some before it.
 AHEAD_S_MAX: Final = 0.1
 BEHIND_S_MAX: Final = 0.25
@@ -101,9 +104,8 @@ class Recognition:
         for attempt in (1, 2):
             try:
                 await self._listen()
-            except StageError as error:
-                self._stream = None
-                if error.retryable and attempt == 1:
+            except (StageError, ConfigurationError) as error:
+                if isinstance(error, StageError) and error.retryable and attempt == 1:
                     self._context.note("asr", f"begun again: {error}")
                     continue
                 self._context.post(RecognitionFailed(self._context.now(), self.turn, str(error)))
@@ -116,8 +118,9 @@ class Recognition:
                 stream.push(frame)
             if self._mark:
                 stream.finalise(self._mark)
-            async for hypothesis in stream:
-                self._tell(hypothesis)
+            async with aclosing(_hypotheses(stream)) as hypotheses:
+                async for hypothesis in hypotheses:
+                    self._tell(hypothesis)
         finally:
             self._stream = None
             await stream.aclose()
@@ -135,6 +138,16 @@ class Recognition:
         ear.post(FinalTranscript(now, self.turn, heard.mark, heard.text, heard.words, heard.language))
 
 
+async def _hypotheses(stream: AsrStream) -> AsyncGenerator[Hypothesis, None]:
+    try:
+        async for hypothesis in stream:
+            yield hypothesis
+    except DuologueError:
+        raise
+    except Exception as error:  # a stranger's adapter may raise anything: it costs the turn, not the session
+        raise stage_broke("asr", error) from error
+
+
 class Ear:
     """Takes the caller's audio; tells the core of voice and words."""
 
@@ -147,6 +160,8 @@ class Ear:
         self._ring: deque[Frame] = deque(maxlen=RING_FRAMES)
         self._recognitions: dict[int, Recognition] = {}
         self._failures = 0
+        self._sound_frames = 0
+        self._voiced = False
 
     def audio(self, pcm: bytes) -> None:
         """The next 20 ms of the caller (640 bytes)."""
@@ -161,22 +176,31 @@ class Ear:
         try:
             heard = self._detector.push(frame)
         except StageError as error:
-            self._detector_failed(error)
-            return
-        if heard is None:
-            return
-        if isinstance(heard, Onset):
-            self._context.post(SpeechStarted(self._context.now(), heard.since))
+            self._detector_failed(error, frame)
+        except Exception as error:  # a stranger's adapter may raise anything; a session survives a frame
+            self._detector_failed(stage_broke("vad", error), frame)
         else:
-            self._context.post(SpeechStopped(self._context.now(), heard.until))
+            self._sound_frames += 1
+            if heard is not None:
+                self._voice(isinstance(heard, Onset), heard.since if isinstance(heard, Onset) else heard.until)
 
-    def _detector_failed(self, error: StageError) -> None:
-        self._failures += 1
+    def _voice(self, on: bool, at: float) -> None:
+        """Tell the core that voice went on or off at session second `at`; what it knows already is not told again."""
+        if on != self._voiced:
+            self._voiced = on
+            now = self._context.now()
+            self._context.post(SpeechStarted(now, at) if on else SpeechStopped(now, at))
+
+    def _detector_failed(self, error: StageError, frame: Frame) -> None:
+        """Begin anew with a fresh detector, which knows of no voice: if there is one, it reports it once more."""
+        self._failures = self._failures + 1 if self._sound_frames < VAD_SOUND_FRAMES else 1
+        self._sound_frames = 0
         self._context.note("vad", f"opened anew after: {error}")
         if self._failures >= VAD_FAILURES_MAX:
             self._context.on_deaf(error)
         else:
             self._detector = self._vad.open()
+            self._voice(False, frame.at)
 
     def open(self, turn: int, since: float) -> None:
         """Recognise `turn` from a little before `since` on."""

@@ -26,12 +26,13 @@ class Mouth:
         transport: Transport,
         context: Callable[[], ReplyContext],
         request: Callable[[int, bool], LlmRequest],
+        on_failed: Callable[[Exception], None],
     ) -> None:
         self._transport = transport
         self._make_context = context
         self._request = request
         self._context = context()
-        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out))
+        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
         self._runs: dict[int, ReplyRun] = {}
         self._cut_tracks: dict[int, Track] = {}
         self._released_at: tuple[int, float] = (0, 0.0)
@@ -87,17 +88,19 @@ class Mouth:
         """Silence for good; tell the core what was heard, or let the far side say it."""
         context = self._context
         run = self._runs.pop(action.reply, None)
-        track, position = (run.track if run else None), 0
+        track, position, reported = (run.track if run else None), 0, False
         if self._playout.track is not None and self._playout.track.reply == action.reply:
+            reported = self._playout.is_reported
             track, position = self._playout.cut()
         heard = track.heard(position) if track else ""
         if run:
             run.cancel(heard)
-        if track and self._transport.plays_far_side and track.sent:
+        sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
+        if track and sent_away:
             self._cut_tracks[action.reply] = track
             for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
                 del self._cut_tracks[oldest]
-        else:
+        if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
             context.post(ev.ReplyEnded(context.now(), action.reply, heard, cut=True))
 
     # --- reports --------------------------------------------------------------------------------------------------
@@ -112,12 +115,14 @@ class Mouth:
     def far_side_reports(self, event: ev.PlayoutReported) -> None:
         """The far side says how much of a reply it has played."""
         track, context = self._playout.track, self._context
+        if not self._transport.plays_far_side:  # we see what is played better than it does
+            return
         if track and track.reply == event.reply:
-            heard = track.heard(event.samples)
-            self._playout.report(event.samples)
-            context.post(ev.HeardSoFar(context.now(), event.reply, heard, track.rest_s(event.samples)))
+            position = self._playout.report(event.samples)
+            context.post(ev.HeardSoFar(context.now(), event.reply, track.heard(position), track.rest_s(position)))
+            self._playout.end_if_heard()
         elif cut := self._cut_tracks.get(event.reply):
-            heard = cut.heard(min(event.samples, cut.made))
+            heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
             context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
 
     @property
@@ -132,10 +137,10 @@ class Mouth:
 
     def silence(self) -> None:
         """The session is over: nothing more is heard, every reply stops."""
-        self._playout.cut()
         for run in self._runs.values():
             run.cancel("")
         self._runs.clear()
+        self._playout.cut()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

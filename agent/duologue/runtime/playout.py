@@ -18,6 +18,7 @@ from duologue.ports.tts import SpokenWord
 AHEAD_SECONDS_MAX: Final = 12.0  # synthesis waits beyond it: what is cut was not worth making
 BEHIND_SECONDS: Final = 4.0  # audio kept behind the playout position, to go back to the start of a held word
 HEARD_SHARE: Final = 0.5  # a word counts as heard when so much of it was played
+ROOM_CHECK_S: Final = 1.0  # how often a far side that plays out of sight is asked whether more may be made
 REPORT_GRACE_S: Final = 3.0  # a far side that has reported before and is silent so long has stopped playing
 
 
@@ -103,6 +104,8 @@ class Track:
         self.complete = False
         self.made = 0
         self.sent = 0
+        self.repeated = 0  # samples that were sent a second time, after holds
+        self._played = 0  # as far as is known; where we play ourselves, what was sent
         self._pcm = bytearray()
         self._base = 0  # position of the first byte kept
         self.room = asyncio.Event()
@@ -120,8 +123,7 @@ class Track:
         self._pcm += pcm
         self.made += len(pcm) // 2
         self.chunks[-1].samples += len(pcm) // 2
-        if self.made - self.sent > AHEAD_SECONDS_MAX * SAMPLE_RATE_HZ:
-            self.room.clear()
+        self._make_room()
         if self.on_more:
             self.on_more()
 
@@ -142,32 +144,48 @@ class Track:
         offset = (self.sent - self._base) * 2
         piece = bytes(self._pcm[offset : offset + FRAME_BYTES])
         self.sent += len(piece) // 2
-        self._forget_old()
-        if self.made - self.sent <= AHEAD_SECONDS_MAX * SAMPLE_RATE_HZ and not self.room.is_set():
-            self.room.set()
         return piece.ljust(FRAME_BYTES, b"\0")
 
-    def _forget_old(self) -> None:
-        keep_from = self.sent - int(BEHIND_SECONDS * SAMPLE_RATE_HZ)
+    def played(self, position: int) -> None:
+        """Audio up to `position` is played: what lies far behind it is forgotten, and more may be made."""
+        self._played = position
+        keep_from = position - int(BEHIND_SECONDS * SAMPLE_RATE_HZ)
         if keep_from - self._base > SAMPLE_RATE_HZ:  # a second at a time: moving bytes costs
             del self._pcm[: (keep_from - self._base) * 2]
             self._base = keep_from
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self.made - self._played > AHEAD_SECONDS_MAX * SAMPLE_RATE_HZ:
+            self.room.clear()
+        else:
+            self.room.set()
 
     def rewind(self, position: int) -> None:
         """Send again from `position`, or from the start of the word that it lies in."""
+        held_at = position
         for chunk in reversed(self.chunks):
             if chunk.start_sample <= position:
                 position = chunk.start_sample + chunk.word_start(position - chunk.start_sample)
                 break
         self.sent = max(self._base, min(position, self.made))
+        self.repeated += held_at - self.sent
+
+    def forget_audio(self) -> None:
+        """Nothing of it will be sent any more; what its text was, and where, is kept."""
+        self._pcm.clear()
+        self._base = self.made
 
     def heard(self, position: int) -> str:
         """The text that was played out when the first `position` samples were, to the word. Fillers are left out."""
-        return "".join(
-            chunk.heard(position - chunk.start_sample)
-            for chunk in self.chunks
-            if chunk.in_text and chunk.start_sample <= position
-        )
+        text = gap = ""
+        for chunk in self.chunks:
+            if chunk.in_text and chunk.start_sample <= position:
+                piece = chunk.heard(position - chunk.start_sample)
+                text += gap + piece if piece else ""
+                # White space stands at a chunk's end: one that broke off in the middle has lost it.
+                gap = "" if len(piece) == len(chunk.text) else chunk.text[len(chunk.text.rstrip()) :]
+        return text
 
     def rest_s(self, position: int) -> float:
         """Seconds of audio that are made and were not played at `position`."""
@@ -176,10 +194,12 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutListener:
-    """Whom the playout tells: the first audible frame of a reply, and its end with the heard text."""
+    """Whom the playout tells: the first audible frame of a reply, its end with the heard text, and that it can't go on
+    (the transport failed)."""
 
     on_heard: Callable[[int], None]
     on_ended: Callable[[int, str], None]
+    on_failed: Callable[[Exception], None]
 
 
 class Playout:
@@ -194,15 +214,20 @@ class Playout:
         self._told_heard = False
         self._timer: asyncio.TimerHandle | None = None
         self._next_at = 0.0  # loop time at which the next frame will be heard if sent at once
-        self._reported: int | None = None  # samples, by the far side
+        self._reported: int | None = None  # samples, by the far side, those sent twice counted twice
         self._reported_at = 0.0
         self._began_at = 0.0  # loop time at which the far side is taken to have begun to play
-        self.sent_samples = 0  # of all replies together
+        self.sent_samples = 0  # of all replies together, without those taken back
 
     @property
     def track(self) -> Track | None:
         """The track that is being played or held."""
         return self._track
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the far side has said how much of the track it played."""
+        return self._reported is not None
 
     def start(self, track: Track) -> None:
         """`track` may be heard from now on."""
@@ -214,17 +239,18 @@ class Playout:
     def hold(self) -> None:
         """Silence at once; what was not heard is kept."""
         if self._track and not self._held:
-            self._held = True
             self._stop_timer()
-            position = self.position(after_flush=self._transport.flush())
+            position = self.position(after_flush=self._flush())
+            self._held = True
             self._track.sent = position
 
     def resume(self) -> None:
         """Go on from the word where it was held."""
         if self._track and self._held:
+            self._track.rewind(self.position())
             self._held = False
-            self._track.rewind(self._track.sent)
             self._next_at = self._loop.time()
+            self._began_at = self._next_at - self._track.sent / SAMPLE_RATE_HZ
             self._tick()
 
     def cut(self) -> tuple[Track | None, int]:
@@ -233,42 +259,63 @@ class Playout:
         if track is None:
             return None, 0
         self._stop_timer()
-        dropped = self._transport.flush()
-        position = track.sent if self._held else self.position(after_flush=dropped)
-        self._track = None
-        track.on_more = None
+        try:
+            position = self.position(after_flush=self._flush())
+        finally:  # silent, even if the transport fails to say how silent
+            self._track = None
+            track.on_more = None
+            track.forget_audio()
         return track, position
 
     def position(self, *, after_flush: int | None = None) -> int:
         """Samples of the track that were heard by now."""
-        if self._track is None:
+        track = self._track
+        if track is None:
             return 0
-        if self._transport.plays_far_side:
-            return min(self._far_side_samples(), self._track.made)
+        if self._transport.plays_far_side and (self._reported is not None or not self._held):
+            return min(self._far_side_samples(track), track.made)
         if self._held:
-            return self._track.sent
+            return track.sent
         ahead = self._transport.unplayed() if after_flush is None else after_flush
-        return max(0, self._track.sent - ahead)
+        return max(0, track.sent - ahead)
 
-    def report(self, samples: int) -> None:
-        """The far side has played so many samples of the track."""
+    def report(self, samples: int) -> int:
+        """The far side has played so many samples of the track; the position that this is.
+
+        What the far side was sent twice, after a hold, it counts twice.
+        """
+        self._reported = max(self._reported or 0, samples)
+        self._reported_at = self._loop.time()
+        return self.position()
+
+    def end_if_heard(self) -> None:
+        """After a report: end the track if that was all of it, else let more be made."""
         track = self._track
         if track is None:
             return
-        self._reported = max(self._reported or 0, samples)
-        self._reported_at = self._loop.time()
-        if track.complete and self._reported >= track.made:
+        position = self.position()
+        track.played(position)
+        if track.complete and position >= track.made:
             self._end(track, track.made)
+        elif track.complete and track.sent >= track.made and not self._held:
+            self._stop_timer()
+            self._end_far_side(track)
 
-    def _far_side_samples(self) -> int:
+    def _far_side_samples(self, track: Track) -> int:
         if self._reported is not None:
-            return self._reported
+            return max(0, self._reported - track.repeated)
         return int((self._loop.time() - self._began_at) * SAMPLE_RATE_HZ) if self._told_heard else 0
+
+    def _flush(self) -> int:
+        dropped = self._transport.flush()
+        self.sent_samples -= dropped
+        return dropped
 
     # --- the pace -------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        if self._timer is None and self._track and not self._held:
+        if self._timer is None or self._transport.plays_far_side:
+            self._stop_timer()
             self._tick()
 
     def _stop_timer(self) -> None:
@@ -276,14 +323,31 @@ class Playout:
             self._timer.cancel()
             self._timer = None
 
-    def _tick(self) -> None:
+    def _at(self, when: float, work: Callable[[Track], None], track: Track) -> None:
+        self._timer = self._loop.call_at(when, self._due, work, track)
+
+    def _due(self, work: Callable[[Track], None], track: Track) -> None:
         self._timer = None
-        track = self._track
-        if track is None or self._held:
+        self._guarded(work, track)
+
+    def _tick(self) -> None:
+        if self._track:
+            self._guarded(self._send_all if self._transport.plays_far_side else self._send_ahead, self._track)
+
+    def _guarded(self, work: Callable[[Track], None], track: Track) -> None:
+        """Do `work` while `track` is played. An error here would end in the log of the loop, the caller in silence."""
+        if not self._plays(track):
             return
-        if self._transport.plays_far_side:
-            self._send_all(track)
-            return
+        try:
+            work(track)
+        except Exception as error:  # whatever a transport raises: the session ends with it
+            self._listener.on_failed(error)
+
+    def _plays(self, track: Track) -> bool:
+        return track is self._track and not self._held
+
+    def _send_ahead(self, track: Track) -> None:
+        """Send what is due, with a lead of a few frames, and come back in time for the next."""
         now = self._loop.time()
         self._next_at = max(self._next_at, now)  # after an underrun the pace begins anew
         while self._next_at < now + (LEAD_FRAMES - 0.5) * FRAME_SECONDS:
@@ -291,34 +355,38 @@ class Playout:
             if piece is None:
                 break
             self._send(piece, track)
+            if not self._plays(track):  # what was decided upon its first frame
+                return
             self._next_at += FRAME_SECONDS
-        if track is not self._track or self._held:
-            return
+        track.played(track.sent)
         if track.complete and track.sent >= track.made:
-            self._timer = self._loop.call_at(self._next_at, self._end_if_played, track)
+            self._at(self._next_at, self._end_if_played, track)
         elif track.made - track.sent >= FRAME_SAMPLES or track.complete:
-            self._timer = self._loop.call_at(self._next_at - (LEAD_FRAMES - 1) * FRAME_SECONDS, self._tick)
+            self._at(self._next_at - (LEAD_FRAMES - 1) * FRAME_SECONDS, self._send_ahead, track)
 
     def _send_all(self, track: Track) -> None:
+        """Send all there is: the far side keeps it, and the synthesis waits when that is too far ahead."""
         while (piece := track.take_frame()) is not None:
             self._send(piece, track)
-        if track.complete and track is self._track:
+            if not self._plays(track):
+                return
+        track.played(self.position())
+        if track.complete:
             self._end_far_side(track)
+        elif not track.room.is_set():
+            self._at(self._loop.time() + ROOM_CHECK_S, self._send_all, track)
 
     def _end_far_side(self, track: Track) -> None:
         """End with the far side's last report, or with the time that all of it takes if it never reports."""
-        self._timer = None
-        if track is not self._track or self._held:
-            return
         now = self._loop.time()
         if self._reported is None:
-            left_s = (track.made - self._far_side_samples()) / SAMPLE_RATE_HZ
+            left_s = (track.made - self._far_side_samples(track)) / SAMPLE_RATE_HZ
         else:
             left_s = self._reported_at + REPORT_GRACE_S - now
         if left_s > 0 and track.made:
-            self._timer = self._loop.call_at(now + left_s + 0.001, self._end_far_side, track)
+            self._at(now + left_s + 0.001, self._end_far_side, track)
         else:
-            self._end(track, min(self._far_side_samples(), track.made))
+            self._end(track, self.position())
 
     def _send(self, piece: bytes, track: Track) -> None:
         self._transport.send(Frame(piece, self._next_at))
@@ -329,15 +397,9 @@ class Playout:
             self._listener.on_heard(track.reply)
 
     def _end_if_played(self, track: Track) -> None:
-        self._timer = None
-        if track is not self._track or self._held:
-            return
-        if track.sent < track.made or not track.complete:  # more text came after all
-            self._tick()
-            return
         unplayed = self._transport.unplayed()
         if unplayed > 0:
-            self._timer = self._loop.call_later(max(0.005, unplayed / SAMPLE_RATE_HZ), self._end_if_played, track)
+            self._at(self._loop.time() + max(0.005, unplayed / SAMPLE_RATE_HZ), self._end_if_played, track)
         else:
             self._end(track, track.made)
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
+from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core.chunking import Chunker
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
 from duologue.core.messages import ToolCall
@@ -138,7 +139,7 @@ class ReplyRun:
         failure: DuologueError | None = None
         context.meter.requests += 1
         try:
-            async with aclosing(_watched("llm", context.llm.stream(request), LLM_STALL_S_MAX)) as items:
+            async with aclosing(watched("llm", context.llm.stream(request), LLM_STALL_S_MAX)) as items:
                 async for item in items:
                     if isinstance(item, TextDelta):
                         if first:
@@ -238,14 +239,18 @@ class ReplyRun:
         for attempt in (1, 2):
             try:
                 await self._synthesise(chunk)
-            except StageError as error:
-                if chunk.samples == 0 and error.retryable and attempt == 1:
+            except DuologueError as error:
+                if chunk.samples == 0 and isinstance(error, StageError) and error.retryable and attempt == 1:
                     self._context.note("tts", f"tried again: {error}")
+                    chunk.words.clear()
                     continue
-                self._context.note("tts", f"a chunk was left out or cut short: {error}")
                 if chunk.samples == 0:
+                    self._context.note("tts", f"left out: {chunk.text!r}: {error}")
                     chunk.in_text = False  # it was never heard
                     return error
+                # It stays incomplete: what it did not come to say is not heard.
+                self._context.note("tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}")
+                return None
             break
         chunk.complete = True
         return None
@@ -253,7 +258,7 @@ class ReplyRun:
     async def _synthesise(self, chunk: Chunk) -> None:
         context, begun_at = self._context, self._context.now()
         speech = context.tts.synthesise(replace(context.speech, text=chunk.text))
-        async with aclosing(_watched("tts", speech, TTS_STALL_S_MAX)) as items:
+        async with aclosing(watched("tts", speech, TTS_STALL_S_MAX)) as items:
             async for item in items:
                 if not isinstance(item, SpeechAudio):
                     chunk.words.append(item)
@@ -265,8 +270,12 @@ class ReplyRun:
                 await self.track.room.wait()
 
 
-async def _watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: float) -> AsyncGenerator[Item, None]:
-    """`items`, closed with this generator; `StageTimeout` when the next one does not come within `stall_s_max`."""
+async def watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: float) -> AsyncGenerator[Item, None]:
+    """`items`, closed with this generator, and what goes wrong in them as `StageError`.
+
+    `StageTimeout` when the next one does not come within `stall_s_max`. An adapter that raises what its port does not
+    speak of costs a reply, not the session.
+    """
     async with aclosing(items):
         while True:
             try:
@@ -276,4 +285,14 @@ async def _watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: f
                 return
             except TimeoutError as error:
                 raise StageTimeout(stage, f"nothing came for {stall_s_max:g} s") from error
+            except DuologueError:
+                raise
+            except Exception as error:  # a stranger's adapter may raise anything
+                raise stage_broke(stage, error) from error
             yield item
+
+
+def stage_broke(stage: str, error: Exception) -> StageError:
+    """What an adapter raised that is none of our errors, as one."""
+    hint = f"The {stage} adapter should raise StageError: report it to its author"
+    return StageError(stage, f"{type(error).__name__}: {error}", hint=hint)

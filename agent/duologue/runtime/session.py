@@ -8,11 +8,11 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
+from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
@@ -21,21 +21,18 @@ from duologue.core.messages import Message, ToolSpec
 from duologue.core.turns import Conversation, Phase
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
-from duologue.ports.llm import Llm, LlmRequest, TextDelta, Usage
+from duologue.ports.llm import Llm, LlmRequest
 from duologue.ports.transport import Transport
 from duologue.runtime.hearing import Ear, EarContext
 from duologue.runtime.meter import Meter
 from duologue.runtime.mouth import Mouth
 from duologue.runtime.parts import Aside, Note, Persona, SessionEvent, SessionSetup
+from duologue.runtime.readers import Readers
 from duologue.runtime.reply import ReplyContext
+from duologue.runtime.summary import summarise
 from duologue.runtime.toolbox import Toolbox
 
-EVENTS_WAITING_MAX: Final = 2000  # of one reader of `events`; a reader that sleeps loses the oldest
 SNAPSHOT_VERSION: Final = 1
-SUMMARISE: Final = (
-    "Summarise the conversation so far for your own memory: facts, names, wishes, promises, open questions. "
-    "At most 200 words, in the language of the conversation."
-)
 
 
 class Session:
@@ -54,10 +51,9 @@ class Session:
         self._inbox: deque[ev.Event] = deque()
         self._draining = False
         self._timer: asyncio.TimerHandle | None = None
-        self._readers: list[asyncio.Queue[SessionEvent | None]] = []
+        self._readers = Readers()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
-        self.trace = setup.traced(self.id, self._trace_header)
         self._ear = Ear(setup.stages.vad, setup.stages.asr, self._ear_context())
         self._toolbox = Toolbox(
             setup.tools,
@@ -68,7 +64,8 @@ class Session:
             now=self.now,
             spawn=self._spawn,
         )
-        self._mouth = Mouth(transport, self._reply_context, self._request)
+        self._mouth = Mouth(transport, self._reply_context, self._request, self._playout_failed)
+        self.trace = setup.traced(self.id, self._trace_header)  # last: it opens a file
 
     def _ear_context(self) -> EarContext:
         return EarContext(
@@ -117,12 +114,19 @@ class Session:
             self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
         self._spawn(self._run_transport())
         if self._setup.snapshot is not None:
-            self.trace.taken_over(self.now())
-            self._carry_out_all(self._conversation.take_over())
+            self._drain(self._take_over)
         elif self._persona.greeting:
             self.say(self._persona.greeting)
         self._rearm()
         return self
+
+    def _take_over(self) -> None:
+        now = self.now()
+        self._advance(now)
+        actions = self._conversation.take_over()
+        self.trace.taken_over(now)
+        self.trace.actions(now, actions)
+        self._carry_out_all(actions)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -157,17 +161,18 @@ class Session:
         """Stop and await everything that belongs to the session."""
         self._closed.set()
         self._rearm()
-        self._mouth.silence()
-        await self.transport.aclose()
-        await self._toolbox.finish()
-        self._ear.close_all()
-        pending = list(self._tasks)
-        for task in pending:
-            task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        self.meter.agent_audio_s = self._mouth.spoken_s
-        self.trace.close()
-        self._end_events()
+        try:
+            self._mouth.silence()
+            await self.transport.aclose()
+            await self._toolbox.finish()
+        finally:
+            self._ear.close_all()
+            pending = list(self._tasks)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+            self.trace.close()
+            self._end_events()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """A task that belongs to the session: its failure is the session's, and it ends with it."""
@@ -179,14 +184,30 @@ class Session:
     def _task_done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._crash(error)
+            self._fail(error)
+
+    def _playout_failed(self, error: Exception) -> None:
+        self._fail(error if isinstance(error, DuologueError) else TransportError(f"{type(error).__name__}: {error}"))
+
+    def _fail(self, error: BaseException) -> None:
+        """Something that the session can't do without broke: end, and remember what was heard until now."""
+        if self._closed.is_set():
+            return
+        self.error = _as_ours(error)
+        self.note("transport" if isinstance(error, TransportError) else "internal", str(self.error))
+        try:
+            self.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
+        except ProtocolError as second:
+            self._crash(second)
 
     def _crash(self, error: BaseException) -> None:
-        """A promise of ours broke: say so and end, rather than hang."""
-        self.error = error if isinstance(error, DuologueError) else InternalError(f"{type(error).__name__}: {error}")
-        self.note("internal", str(self.error))
-        self._mouth.silence()
-        self._end_events()
+        """The core or one of its actions broke: say so and end, rather than hang."""
+        self.error = self.error or _as_ours(error)
+        self.note("internal", str(_as_ours(error)))
+        try:
+            self._mouth.silence()
+        finally:
+            self._end_events()
 
     # --- beats ----------------------------------------------------------------------------------------------------
 
@@ -199,24 +220,31 @@ class Session:
 
         Raises `ProtocolError` for an event that is out of order.
         """
-        self._inbox.append(event)
         if self._draining:
-            return
-        self._drain(lambda: None)
+            self._inbox.append(event)
+        else:
+            self._drain(lambda: self._beat(event))
 
     def _drain(self, first: Callable[[], None]) -> None:
+        """Do `first` and all that it brings about. Raises the `ProtocolError` of `first`; any other error ends the
+        session."""
         self._draining = True
+        refusal: ProtocolError | None = None
         try:
-            first()
+            try:
+                first()
+            except ProtocolError as error:
+                refusal = error
             while self._inbox:
                 self._beat(self._inbox.popleft())
-        except ProtocolError:
-            raise
         except Exception as error:  # whatever it is, a session must not hang half-decided: it ends and says why
+            self._inbox.clear()
             self._crash(error)
         finally:
             self._draining = False
             self._rearm()
+        if refusal:
+            raise refusal
 
     def _beat(self, event: ev.Event) -> None:
         if self._closed.is_set():
@@ -244,7 +272,10 @@ class Session:
         if self._closed.is_set():
             return
         self.trace.begin_step()
-        self._drain(lambda: self._advance(max(self.now(), self._conversation.deadline or 0.0)))
+        try:
+            self._drain(lambda: self._advance(max(self.now(), self._conversation.deadline or 0.0)))
+        except ProtocolError as error:  # nobody to tell it to: a deadline of its own is what the core must know
+            self._crash(error)
 
     def _rearm(self) -> None:
         deadline = None if self._closed.is_set() else self._conversation.deadline
@@ -266,7 +297,12 @@ class Session:
     # --- the transport's sink -------------------------------------------------------------------------------------
 
     def audio(self, pcm: bytes) -> None:
-        """The next 20 ms of the caller: 640 bytes."""
+        """The next 20 ms of the caller: 640 bytes. Raises `TransportError` for another length."""
+        if len(pcm) != FRAME_BYTES:
+            raise TransportError(
+                f"a piece of audio has {len(pcm)} bytes, expected {FRAME_BYTES}",
+                hint="Deliver 20 ms of mono 16 kHz int16 at a time",
+            )
         if not self._closed.is_set():
             self._ear.audio(pcm)
 
@@ -275,6 +311,9 @@ class Session:
 
         What comes out of order is noted and dropped: a peer can't know our phase.
         """
+        if self._draining:  # from inside an action, as when a transport tells at once what it flushed
+            self._loop.call_soon(self.event, event)
+            return
         if isinstance(event, ev.PlayoutReported):
             self._mouth.far_side_reports(event)
             return
@@ -338,25 +377,16 @@ class Session:
         self._persona = persona
         self.post(ev.PackChanged(self.now(), persona.name, persona.system))
 
-    async def events(self) -> AsyncIterator[SessionEvent]:
+    def events(self) -> AsyncIterator[SessionEvent]:
         """Everything that happens and is decided, from now until the session is over.
 
-        A reader that falls more than `EVENTS_WAITING_MAX` behind loses the oldest.
+        A reader that falls more than 2000 behind loses the oldest.
         """
-        queue: asyncio.Queue[SessionEvent | None] = asyncio.Queue(EVENTS_WAITING_MAX)
-        if self._closed.is_set():
-            return
-        self._readers.append(queue)
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            self._readers.remove(queue)
+        return self._readers.events()
 
     def _publish(self, event: SessionEvent) -> None:
-        if self._readers and not isinstance(event, ev.HeardSoFar):
-            for queue in self._readers:
-                _put(queue, event)
+        if not isinstance(event, ev.HeardSoFar):
+            self._readers.publish(event)
 
     def note(self, source: str, text: str) -> None:
         """Write to the trace, and tell the readers of `events`."""
@@ -423,21 +453,15 @@ class Session:
         self._ear.close(action.turn)
 
     def _summarise(self, action: act.SummariseHistory) -> None:
-        messages = [*self._conversation.to_summarise(action.items), Message("user", SUMMARISE)]
-        self._spawn(self._summary(action.items, tuple(messages)))
+        messages = tuple(self._conversation.to_summarise(action.items))
+        self._spawn(self._summary(action.items, messages))
 
     async def _summary(self, items: int, messages: tuple[Message, ...]) -> None:
         text = ""
         try:
-            async with aclosing(self._llm.stream(LlmRequest(messages, output_tokens_max=400))) as stream:
-                async for item in stream:
-                    if isinstance(item, TextDelta):
-                        text += item.text
-                    elif isinstance(item, Usage):
-                        self.meter.usage(item)
+            text = await summarise(self._llm, messages, self.meter)
         except DuologueError as error:
             self.note("llm", f"no summary, an extract takes its place: {error}")
-            text = ""
         self.post(ev.SummaryMade(self.now(), items, text))
 
     def _close_session(self, action: act.CloseSession) -> None:
@@ -445,16 +469,15 @@ class Session:
         self._end_events()
 
     def _end_events(self) -> None:
-        """Readers see all that was published before, and then the end."""
         self._closed.set()
-        for queue in self._readers:
-            _put(queue, None)
+        self._readers.end()
 
 
-def _put(queue: "asyncio.Queue[SessionEvent | None]", event: SessionEvent | None) -> None:
-    if queue.full():
-        queue.get_nowait()
-    queue.put_nowait(event)
+def _as_ours(error: BaseException) -> DuologueError:
+    """`error` as one of our tree; a step that the core refuses to its own shell is our fault."""
+    if isinstance(error, DuologueError) and not isinstance(error, ProtocolError):
+        return error
+    return InternalError(f"{type(error).__name__}: {error}", hint="Please report it with the trace")
 
 
 CARRY_OUT: Final[Mapping[type[Action], Callable[[Session, Any], None]]] = {

@@ -97,6 +97,24 @@ class Call:
         return [("user" if hasattr(item, "turn") else "agent", item.text) for item in self.session.conversation.history]
 
 
+async def _pass_time(seconds: float) -> None:
+    done = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(seconds, done.set_result, None)
+    await done
+
+
+@pytest.fixture
+def pass_time() -> Callable[[float], Awaitable[None]]:
+    """Let so many virtual seconds pass."""
+    return _pass_time
+
+
+@pytest.fixture
+def until() -> Callable[[Session, float], Awaitable[None]]:
+    """Wait until a session's second."""
+    return lambda session, at: _pass_time(at - session.now())
+
+
 @pytest.fixture
 def call() -> type[Call]:
     return Call
