@@ -64,6 +64,9 @@ class Agent:
         self._tools = tuple(tools)
         for wrong in [tool for tool in self._tools if not isinstance(tool, Tool)]:
             raise ConfigurationError(f"{wrong!r} is no tool", hint="Decorate the function with @duologue.tool")
+        names = [tool.spec.name for tool in self._tools]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ConfigurationError(f"two tools are called {name!r}", hint="Rename one: the model calls them by name")
         self._remote_tools = tuple(remote_tools)
         self._pack = find_pack(pack or self.settings.pack) if persona is None else None
         self._stages = stages
@@ -75,9 +78,10 @@ class Agent:
 
     async def ready(self) -> None:
         """Load everything that sessions share; returns at once when that is done."""
-        if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
-            self._loading = asyncio.ensure_future(self._load())
-        await asyncio.shield(self._loading)
+        loading = self._loading
+        if loading is None or (loading.done() and (loading.cancelled() or loading.exception() is not None)):
+            loading = self._loading = asyncio.ensure_future(self._load())
+        await asyncio.shield(loading)
 
     async def _load(self) -> None:
         if self._stages is None:

@@ -47,7 +47,7 @@ def replay_file(path: Path) -> Replay:
     events = actions = 0
     at, number = 0.0, 1
     for number, line in lines:
-        kind, at = line.get("kind"), float(line.get("at", at))
+        kind, at = line.get("kind"), _seconds(path, number, line.get("at", at))
         if kind == "note":
             continue
         if kind == "action":
@@ -107,11 +107,22 @@ def _step(conversation: Conversation, path: Path, number: int, line: dict[str, A
             return conversation.take_over()
         if kind == "event":
             return conversation.feed(decode(_bare(line)))
-    except (ValueError, KeyError) as error:
-        raise TraceError(f"{path}:{number}: {error}") from error
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:  # values of a wrong kind trip the core up
+        raise TraceError(f"{path}:{number}: {type(error).__name__}: {error}", hint="Was the file edited?") from error
     except ProtocolError as error:
         raise TraceError(f"{path}:{number}: the core refuses what it took when this was recorded: {error}") from error
     raise TraceError(f"{path}:{number}: {kind!r} is no kind of entry")
+
+
+def _seconds(path: Path, number: int, at: Any) -> float:
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        raise TraceError(f"{path}:{number}: at must be session seconds, got {at!r}", hint="Was the file edited?")
+    return float(at)
 
 
 def _bare(line: dict[str, Any]) -> dict[str, Any]:

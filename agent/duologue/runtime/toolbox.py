@@ -36,8 +36,9 @@ class Toolbox:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """All tools as the model sees them."""
-        return (*(tool.spec for tool in self._tools.values()), *self._remote.values())
+        """All tools as the model sees them; where both sides have one of a name, the far side's."""
+        ours = (tool.spec for name, tool in self._tools.items() if name not in self._remote)
+        return (*ours, *self._remote.values())
 
     def traits(self, name: str) -> ReplyTools:
         """Time-out, who runs it, whether it can be stopped."""

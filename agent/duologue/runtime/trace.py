@@ -9,7 +9,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, BinaryIO, Final
 
 from duologue.core.actions import Action
 from duologue.core.codec import encode
@@ -39,7 +39,7 @@ class Trace:
         self._path = path
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._file: TextIO | None = None
+        self._file: BinaryIO | None = None
         self.entries: deque[tuple[float, str, Any]] = deque(maxlen=entries_kept)
         self.dropped = 0
         if path:
@@ -68,9 +68,12 @@ class Trace:
 
     def close(self) -> None:
         """Write what is still in memory. Idempotent."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file:
+            try:
+                file.close()
+            except OSError:  # what was still to be written did not fit either
+                self.dropped += 1
 
     # --- the file -------------------------------------------------------------------------------------------------
 
@@ -90,14 +93,17 @@ class Trace:
     def begin_step(self) -> None:
         """Between two steps of the core: the file may be changed here, where the state is whole."""
         if self._file and self._path and self._bytes > self._bytes_max:
-            self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._open(self._path)
+            self.close()
+            try:
+                self._path.replace(self._path.with_name(self._path.name + ".1"))
+                self._open(self._path)
+            except (OSError, ConfigurationError):  # as in `_write`
+                self.dropped += 1
 
     def _open(self, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("wb")
         except OSError as error:
             raise ConfigurationError(
                 f"the trace can't be written to {path}: {error.strerror or error}", hint="Choose another folder"
@@ -108,10 +114,10 @@ class Trace:
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is None:
             return
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
+        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         self._bytes += len(text)
         try:
             self._file.write(text)
         except OSError:  # the disk is full: the conversation matters more than its log, and the memory still has it
             self.dropped += 1
-            self._file = None
+            self.close()

@@ -5,9 +5,10 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
+from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
 from duologue.core.messages import ToolSpec
@@ -40,7 +41,7 @@ class Tool:
                 f"{'.'.join(map(str, problem['loc'])) or 'arguments'}: {problem['msg']}" for problem in error.errors()
             )
             raise ToolFailure(f"the arguments do not fit: {problems}") from error
-        named = {name: getattr(given, name) for name in type(given).model_fields}
+        named = {str(info.alias): getattr(given, field) for field, info in type(given).model_fields.items()}
         try:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**named)
@@ -48,9 +49,9 @@ class Tool:
                 result = await asyncio.to_thread(self.function, **named)
                 if isinstance(result, Awaitable):
                     result = await result
-        except Exception as error:  # whatever a user's function raises, the conversation goes on and the model is told
+            return result if isinstance(result, str) else to_json(result, fallback=str).decode()
+        except Exception as error:  # whatever a user's function raises or gives, the model is told and the talk goes on
             raise ToolFailure(f"{type(error).__name__}: {error}") from error
-        return result if isinstance(result, str) else to_json(result, fallback=str).decode()
 
 
 class ToolFailure(DuologueError):
@@ -77,21 +78,31 @@ def tool(
 
 
 def _describe(function: Callable[..., Any], traits: ReplyTools) -> Tool:
-    name = getattr(function, "__name__", "tool")
-    fields: dict[str, Any] = {}
-    for parameter in inspect.signature(function, eval_str=True).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ConfigurationError(
-                f"tool {name}: parameter {parameter} can't be described to a model", hint="Give each parameter a name"
-            )
-        if parameter.annotation is parameter.empty:
-            raise ConfigurationError(
-                f"tool {name}: parameter {parameter.name} has no type", hint=f"Write {parameter.name}: str, say"
-            )
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (parameter.annotation, default)
-    arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
-    schema = arguments.model_json_schema()
+    name = getattr(function, "__name__", type(function).__name__)
+    hint = "Annotate it with what JSON has: str, int, float, bool, list, dict, Literal, a dataclass, a pydantic model"
+    try:
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        fields: dict[str, Any] = {f"p{place}": _field(name, parameter) for place, parameter in enumerate(parameters)}
+        arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
+        schema = arguments.model_json_schema()
+    except (NameError, TypeError, ValueError, PydanticUserError) as error:
+        raise ConfigurationError(f"tool {name} can't be described to a model: {error}", hint=hint) from error
     schema.pop("title", None)
     spec = ToolSpec(name, inspect.getdoc(function) or "", json.loads(json.dumps(schema)))
     return Tool(spec, function, arguments, traits)
+
+
+def _field(name: str, parameter: inspect.Parameter) -> tuple[Any, Any]:
+    """`parameter` of tool `name` for pydantic, under an alias: pydantic keeps names like `copy` or `_x` for itself."""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+        raise ConfigurationError(
+            f"tool {name}: parameter {parameter} can't be described to a model", hint="Give each parameter a name"
+        )
+    if parameter.annotation is parameter.empty:
+        raise ConfigurationError(
+            f"tool {name}: parameter {parameter.name} has no type", hint=f"Write {parameter.name}: str, say"
+        )
+    if isinstance(parameter.default, FieldInfo):  # `city: str = Field(description="…")`
+        return Annotated[parameter.annotation, parameter.default], Field(alias=parameter.name)
+    default = ... if parameter.default is parameter.empty else parameter.default
+    return parameter.annotation, Field(default, alias=parameter.name)
