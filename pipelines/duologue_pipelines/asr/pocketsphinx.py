@@ -112,7 +112,8 @@ class PocketsphinxAsr:
         for path in self._paths().values():
             if not path.exists():
                 raise StageUnavailable("asr", f"pocketsphinx: there is no {path}", hint="Check the paths under asr")
-        # Without phrases the general model is what turns will use; with them, only the small kind is.
+        # The general model is six times the size of a pack's and not wanted where there are phrases, which is not known
+        # before the first turn: a stream asks for its decoder as soon as it is opened.
         lease = self.lender.lend(() if self.language_model else ("hello",))
         self.lender.give_back(lease)
 
