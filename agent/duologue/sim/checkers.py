@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.codec import decode, encode
+from duologue.core.history import History, UserItem, item_tokens
 from duologue.core.state import TRANSITIONS, Phase
 from duologue.core.turns import Conversation
 from duologue.errors import ProtocolError
@@ -17,7 +18,6 @@ from duologue.sim.watch import Checker, Hook, Step
 SAME_INSTANT_MAX: Final = 12  # advances at one instant: as many timers as there are
 ACTIONS_MAX: Final = 80  # of one step
 CLOSE_SLACK_S: Final = 2.0  # a cut that must be confirmed first
-ITEMS_SLACK: Final = 3  # what one step may add before the history is folded
 
 AGENT: Final = (Phase.THINKING, Phase.AGENT_SPEAKING, Phase.OVERLAP)
 USER: Final = (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP)
@@ -97,8 +97,6 @@ class QueuesAreBounded(Checker):
         policy = self.watch.world.scenario.policy
         history = self.watch.world.conversation._core.history
         calls = len(state.reply.calls) if state.reply else 0
-        tokens_max = policy.history.tokens_max * 1.5
-        last = history.items[-2:]
         for what, size, bound in (
             ("wishes", len(state.wishes), policy.reply.queue_max + 2),
             ("replies being cut", len(state.cutting), 4),
@@ -109,21 +107,20 @@ class QueuesAreBounded(Checker):
             ("timers", len(state.timers), 12),
             ("calls", calls, 32),
             ("actions of a step", len(step.actions), ACTIONS_MAX),
-            ("images of the turn", len(state.turn.images) if state.turn else 0, 8),
         ):
             if size > bound:
                 self.blame(f"{what}: {size}, at most {bound}")
-        if state.phase is Phase.LISTENING and not state.cutting and not state.wishes and len(history.items) > 2:
-            over = history.tokens - sum(map(history_tokens, last)) > tokens_max
-            if over or len(history.items) > policy.history.items_max * 1.5 + ITEMS_SLACK:
-                self.blame(f"history: {len(history.items)} items, {history.tokens} tokens, budget {policy.history}")
+        if state.phase is Phase.LISTENING and not state.cutting and not state.wishes and not state.closing:
+            self._check_history(history)
 
-
-def history_tokens(item: Any) -> int:
-    """Tokens of an item, as the history counts them."""
-    from duologue.core.history import item_tokens
-
-    return item_tokens(item)
+    def _check_history(self, history: History) -> None:
+        """Nothing waits: the budget holds, but for the last exchange, which is never folded."""
+        policy = history.policy
+        asked = [index for index, item in enumerate(history.items) if isinstance(item, UserItem)]
+        last = history.items[asked[-1] if asked else -1 :]
+        tokens = history.tokens - sum(map(item_tokens, last))
+        if tokens > policy.tokens_max * 1.5 or len(history.items) - len(last) > policy.items_max * 1.5:
+            self.blame(f"history: {len(history.items)} items, {history.tokens} tokens, budget {policy}")
 
 
 class ClosedIsOver(Checker):

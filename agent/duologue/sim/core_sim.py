@@ -3,21 +3,10 @@
 import json
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from duologue.core.codec import to_data
-from duologue.sim.tally import Tally
-from duologue.sim.watch import Violation
+from duologue.sim.outcome import Outcome
 from duologue.sim.world import World
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one conversation."""
-
-    seed: int
-    violations: tuple[Violation, ...]
-    tally: Tally
 
 
 def hold(seed: int) -> World:

@@ -20,11 +20,13 @@ HALLUCINATION: Final = "Thank you."
 
 @dataclass(slots=True)
 class Hearing:
-    """The recognition of one turn. `mark`: the newest final asked for; `told`: the newest partial."""
+    """The recognition of one turn. `mark`: the newest final asked for; `answered`: the newest told;
+    `told`: the newest partial."""
 
     turn: int
     since: float
     mark: int = 0
+    answered: int = 0
     told: str = ""
     closed: bool = False
     mute: bool = False
@@ -90,11 +92,12 @@ class Recogniser:
         if text != hearing.told and not hearing.mute:
             hearing.told = text
             delay_s = world.rng.uniform(0.5, 1.5) if world.strikes("asr late") else 0.0
-            world.later(delay_s, self._partial, hearing, text)
+            world.later(delay_s, self._partial, hearing, text, hearing.mark)
         world.later(PARTIAL_EVERY_S, self._tick, hearing)
 
-    def _partial(self, hearing: Hearing, text: str) -> None:
-        if self._delivers(hearing):
+    def _partial(self, hearing: Hearing, text: str, mark: int) -> None:
+        overtaken = hearing.answered > mark  # a stream tells its hypotheses in order
+        if self._delivers(hearing) and not overtaken:
             self._world.post(ev.PartialTranscript(self._world.now, hearing.turn, text))
 
     def _final(self, hearing: Hearing, mark: int, text: str) -> None:
@@ -102,6 +105,7 @@ class Recogniser:
         if hearing.mark > mark and world.rng.random() < 0.5:
             return  # replaced, as the port allows
         if self._delivers(hearing) and not hearing.failed:
+            hearing.answered = mark
             world.post(ev.FinalTranscript(world.now, hearing.turn, mark, text, language="en"))
 
     def _fail(self, hearing: Hearing) -> None:

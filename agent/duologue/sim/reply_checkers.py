@@ -215,20 +215,25 @@ class HistoryIsWhatWasHeard(Checker):
 
     def _compare(self, due: list[int]) -> None:
         conversation = self.watch.world.conversation
-        remembered: dict[int, str] = {}
+        remembered: set[int] = set()
         for item in conversation.history:
             if isinstance(item, UserItem):
                 if item.text != self._said.get(item.turn):
                     self.blame(f"turn {item.turn} said {self._said.get(item.turn)!r}, remembered is {item.text!r}")
             elif item.reply:
-                remembered[item.reply] = item.text
-        for reply, text in remembered.items():
-            if reply not in self._kept or reply not in self._released:
-                self.blame(f"reply {reply} has no place in the history and stands there")
-            elif text != self._heard.get(reply, "").strip():
-                self.blame(f"of reply {reply} {self._heard.get(reply)!r} was heard, remembered is {text!r}")
-        if conversation.summary:
-            return  # what is missing may have been folded
+                remembered.add(item.reply)
+                self._compare_reply(item)
+        if not conversation.summary:  # else what is missing may have been folded
+            self._miss(due, remembered)
+
+    def _compare_reply(self, item: AgentItem) -> None:
+        reply = item.reply
+        if reply not in self._kept or reply not in self._released:
+            self.blame(f"reply {reply} has no place in the history and stands there")
+        elif item.text != self._heard.get(reply, "").strip():
+            self.blame(f"of reply {reply} {self._heard.get(reply)!r} was heard, remembered is {item.text!r}")
+
+    def _miss(self, due: list[int], remembered: set[int]) -> None:
         cutting = {reply.number for reply in self.state.cutting}
         for reply in due:
             wanted = self._heard.get(reply, "").strip()

@@ -144,6 +144,7 @@ class TurnsEnd(Checker):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._since: float | None = None
+        self._over = False
         policy = self.watch.world.scenario.policy.endpointing
         silence_s = max(policy.silence_s_max, policy.patience * policy.incomplete_s)
         self._bound_s = silence_s + policy.final_s_max + SLACK_S
@@ -154,8 +155,8 @@ class TurnsEnd(Checker):
         if state.phase is not Phase.ENDPOINTING or state.turn is None or isinstance(step.payload, ev.SpeechStarted):
             self._since = None
             return
-        if self._since is None:
-            self._since = step.at
+        if self._since is None or state.turn.over != self._over:
+            self._since, self._over = step.at, state.turn.over
         bound_s = self._by_hand_s if state.turn.by_hand and not state.turn.over else self._bound_s
         if step.at - self._since > bound_s:
             self.blame(f"turn {state.turn.number} has waited for its end for {step.at - self._since:.1f} s")

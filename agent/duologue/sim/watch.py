@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.errors import ProtocolError
+from duologue.sim.outcome import Violation
 
 if TYPE_CHECKING:
     from duologue.core.state import State
@@ -45,16 +46,7 @@ class Step:
     actions: list[Action]
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A rule was broken. `rule`: the checker's name."""
-
-    rule: str
-    at: float
-    text: str
-
-
-Hook = Callable[[Any], None]
+Hook = Callable[[Any], object]
 
 
 class Checker:

@@ -19,9 +19,9 @@ from duologue.core.state import State
 from duologue.core.turns import Conversation, Phase
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller
-from duologue.sim.scenario import Scenario, draw_scenario
 from duologue.sim.hearing import Recogniser
 from duologue.sim.making import Making
+from duologue.sim.scenario import Scenario, draw_scenario
 from duologue.sim.tally import Tally
 from duologue.sim.toolshop import Toolshop
 from duologue.sim.watch import Step, Watch
