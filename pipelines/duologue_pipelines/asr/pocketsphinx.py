@@ -212,7 +212,7 @@ class SphinxStream:
         self._audio.drop_to(heard.needed_from)
         final = mark is not None and mark == self._mark
         words = heard.words
-        shown = self._transcript.final(words) if mark is not None else self._transcript.partial(words)
+        shown = self._transcript.final(words) if final else self._transcript.partial(words)
         if heard.settled:
             self._transcript.settle(shown[: heard.settled])
         text, stable = join_words(shown), self._transcript.stable
