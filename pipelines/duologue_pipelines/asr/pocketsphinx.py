@@ -8,19 +8,21 @@ language model of their own, named in the options.
 import asyncio
 import importlib.util
 import os
-from collections.abc import AsyncIterator
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
 from duologue.audio import Frame
 from duologue.core.transcript import GrowingTranscript, join_words
+from duologue.core.words import Word
 from duologue.errors import ConfigurationError, DuologueError, InternalError, StageUnavailable
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.outbox import Outbox
 from duologue_pipelines.asr.sphinx_decoders import DecoderLender, Phrases
+from duologue_pipelines.asr.sphinx_language import written_forms
 from duologue_pipelines.asr.sphinx_turn import Heard, SphinxTurn
 from duologue_pipelines.asr.turn_audio import TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
@@ -53,6 +55,8 @@ class PocketsphinxAsr:
     decoders_max: int = 8
     queue_max: int = 64
     name: ClassVar[str] = "pocketsphinx"
+    auto_rank: ClassVar[int] = 10  # among those that are there, `use = "auto"` takes the highest
+    languages: ClassVar[tuple[str, ...]] = ("en",)  # with the models in the package
     pool: DecodePool = field(init=False, repr=False)
     lender: DecoderLender = field(init=False, repr=False)
     voice_judge: SileroModel = field(init=False, repr=False)
@@ -138,6 +142,7 @@ class SphinxStream:
         self._audio = TurnAudio()
         self._turn = SphinxTurn(asr.lender, phrases, VoicedTrack(asr.voice_judge))
         self._transcript = GrowingTranscript()
+        self._written = written_forms(tuple(phrases))
         self._step_samples = round(asr.partial_ms * _SAMPLES_PER_MS)
         self._asked_end = 0  # how far, in samples of the turn, the newest step reached
         self._running: asyncio.Future[Heard | None] | None = None
@@ -211,7 +216,7 @@ class SphinxStream:
     def _use(self, heard: Heard, mark: int | None) -> None:
         self._audio.drop_to(heard.needed_from)
         final = mark is not None and mark == self._mark
-        words = heard.words
+        words = self._as_written(heard.words) if final else heard.words
         shown = self._transcript.final(words) if final else self._transcript.partial(words)
         if heard.settled:
             self._transcript.settle(shown[: heard.settled])
@@ -232,6 +237,13 @@ class SphinxStream:
                 note=self._note(heard.note),
             )
         )
+
+    def _as_written(self, words: Sequence[Word]) -> tuple[Word, ...]:
+        """`words` as the pack writes them, if they are one of its sentences."""
+        written = self._written.get(tuple(word.text for word in words))
+        if written is None:
+            return tuple(words)
+        return tuple(replace(word, text=text) for word, text in zip(words, written, strict=True))
 
     def _note(self, note: str) -> str:
         if self._audio.dropped_seconds and not self._told_drop:

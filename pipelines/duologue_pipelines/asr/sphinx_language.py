@@ -107,6 +107,23 @@ def build_language(phrases: Sequence[str], general: Path, folder: Path) -> PackL
     return PackLanguage(dictionary, language_model, tuple(left_out))
 
 
+@lru_cache(maxsize=64)
+def written_forms(phrases: tuple[str, ...]) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """How a pack writes its sentences: tokens as they are heard → words with case and punctuation, one a token.
+
+    A decoder gives bare words. Where they are one of the pack's sentences from beginning to end, the pack's own
+    spelling
+    says the rest, and its full stop or question mark says that the sentence is complete.
+    """
+    forms: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for phrase in phrases[:_SENTENCES_MAX]:
+        written = tuple(phrase.split())
+        tokens = tuple(spoken_tokens(phrase))
+        if len(tokens) == len(written):
+            forms.setdefault(tokens, written)
+    return forms
+
+
 def new_folder() -> "tempfile.TemporaryDirectory[str]":
     """Where the files of one phrase set lie until it is forgotten."""
     return tempfile.TemporaryDirectory(prefix="duologue-sphinx-")

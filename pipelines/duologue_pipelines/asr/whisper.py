@@ -29,7 +29,7 @@ from duologue_pipelines.asr.whisper_decoder import (
     WhisperDecoder,
     WhisperOptions,
 )
-from duologue_pipelines.asr.whisper_models import find_model, missing_model
+from duologue_pipelines.asr.whisper_models import default_model, find_model, missing_model
 from duologue_pipelines.options import check_count, check_one_of, check_range
 from duologue_pipelines.vad.silero import SileroModel
 
@@ -45,7 +45,8 @@ _COMPUTE_TYPES: Final = ("int8", "int8_float32", "int8_float16", "int8_bfloat16"
 class WhisperAsr:
     """The recogniser; options are its fields.
 
-    `model`: a size ("tiny", "base.en", …), a repository on Hugging Face or a local folder. `language`: BCP 47, or None
+    `model`: a size ("tiny", "base.en", …), a repository on Hugging Face or a local folder; without it the smallest one
+    that was pulled. `language`: BCP 47, or None
     to take the session's or detect it. `window_s`: encoder window for what fits in it; longer audio, and audio that
     raises an alarm, gets 30 s. `partial_ms`: new audio between partials, 0 for none. `workers`: decodes at a time, one
     thread each. `beam`: 1 is greedy. `word_times`: times and probabilities for words. `download`: fetch a missing model
@@ -53,7 +54,7 @@ class WhisperAsr:
     """
 
     _: KW_ONLY
-    model: str = "tiny"
+    model: str = field(default_factory=default_model)
     language: str | None = None
     window_s: float = SHORT_WINDOW_SECONDS
     partial_ms: float = 400
@@ -65,6 +66,7 @@ class WhisperAsr:
     word_times: bool = True
     download: bool = False
     name: ClassVar[str] = "whisper"
+    auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
     decoder: WhisperDecoder = field(init=False, repr=False)
     pool: DecodePool = field(init=False, repr=False)
     voice_judge: SileroModel = field(init=False, repr=False)
@@ -111,7 +113,8 @@ class WhisperAsr:
         """Whether the package and the default model are here."""
         if importlib.util.find_spec("faster_whisper") is None:
             return "faster-whisper is not installed"
-        return "" if find_model("tiny") else str(missing_model("tiny"))
+        model = default_model()
+        return "" if find_model(model) else str(missing_model(model))
 
     def open(self, context: AsrContext) -> "WhisperStream":
         """A stream for one turn. Raises `ConfigurationError` for a language that the model lacks.

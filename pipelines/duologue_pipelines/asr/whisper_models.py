@@ -27,6 +27,18 @@ REPOSITORIES: Final = {
     "turbo": "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
 }  # fmt: skip
 
+# Quickest first, those for all languages before those for English only.
+BY_SPEED: Final = (
+    "tiny", "tiny.en", "base", "base.en", "small", "distil-small.en", "small.en", "turbo", "large-v3-turbo", "medium",
+    "distil-medium.en", "medium.en", "distil-large-v3.5", "distil-large-v3", "distil-large-v2", "large-v3", "large-v2",
+    "large-v1",
+)  # fmt: skip
+
+
+def default_model() -> str:
+    """The smallest size of whisper that was pulled, or "tiny": speed counts most in a conversation."""
+    return next((size for size in BY_SPEED if find_model(size)), "tiny")
+
 
 def find_model(name: str) -> Path | None:
     """The folder of the model `name`: a path, a size in Duologue's own cache, or either's name in Hugging Face's.
