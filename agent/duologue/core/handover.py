@@ -12,12 +12,10 @@ UNKNOWN_RESULT = (
 
 def take_over(core: Core) -> None:
     """Put `core`, restored from a snapshot, into a state that a fresh shell can carry."""
-    state = core.state
-    for reply in list(state.cutting):
-        speaking.confirm_cut(core, reply, reply.heard_text)
-    state.summarising = 0
+    core.state.summarising, core.state.summary_outdated = 0, False
     _take_over_reply(core)
     _take_over_turn(core)
+    speaking.cut_overdue(core)
 
 
 def _take_over_turn(core: Core) -> None:
@@ -29,11 +27,9 @@ def _take_over_turn(core: Core) -> None:
     state.voice = False
     if turn is None:
         return
-    text, prefix, over = turn.text, turn.prefix, turn.over
     fresh = listening.open_turn(core, state.now, by_hand=turn.by_hand)
-    fresh.prefix = f"{prefix} {text}".strip()
-    fresh.merged, fresh.alarm, fresh.images = turn.merged, turn.alarm, turn.images
-    fresh.over = over
+    fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
+    fresh.merged, fresh.owed, fresh.alarm, fresh.over = turn.merged, turn.owed, turn.alarm, turn.over
     if state.phase is Phase.USER_SPEAKING and not fresh.by_hand:
         core.go(Trigger.SPEECH_STOPPED)
     listening.floor_is_free(core)
@@ -51,13 +47,13 @@ def _take_over_reply(core: Core) -> None:
         _take_over_tools(core, reply)
         return
     state.reply = None
-    rest = reply.text[len(reply.heard_text) :]
+    text = reply.text if reply.script is None else reply.script
     if reply.in_history:
         core.history.add_agent(reply.number, reply.heard_text, cut=True, rounds=reply.rounds)
-    if reply.generated or reply.scripted:
-        going_on = Reply(0, reply.turn, generated=False, interruptible=reply.interruptible)
+    if reply.generated or reply.script is not None:
+        going_on = Reply(0, reply.turn, script=text[len(reply.heard_text) :], interruptible=reply.interruptible)
         going_on.in_history, going_on.apology = reply.in_history, reply.apology
-        speaking.begin(core, going_on, rest)
+        speaking.begin(core, going_on)
     else:
         instructions = reply.instructions if reply.instructions is not None else core.history.system
         started = bool(reply.heard_text.strip())

@@ -96,12 +96,19 @@ class History:
         self._add(UserItem(turn, text, tuple(images)))
 
     def extend_user(self, turn: int, merged: int, text: str, images: Sequence[str] = ()) -> None:
-        """Turn `turn` continues the unanswered turn `merged`: if that is last, `text` (all of it) takes its place."""
-        last = self.items[-1] if self.items else None
-        if isinstance(last, UserItem) and last.turn == merged:
-            self._remove_last()
-            images = (*last.images, *images)
+        """Turn `turn` continues the unanswered turn `merged`: `text` (all of it) takes that one's place."""
+        if continued := self.user_item(merged):
+            self.items.remove(continued)
+            self.tokens -= item_tokens(continued)
+            images = (*continued.images, *images)
         self.add_user(turn, text, images)
+
+    def user_item(self, turn: int) -> UserItem | None:
+        """What the user said in `turn`, if it is still remembered in full."""
+        for item in reversed(self.items):
+            if isinstance(item, UserItem) and item.turn == turn:
+                return item
+        return None
 
     def add_agent(self, reply: int, heard: str, *, cut: bool, rounds: Sequence[ToolRound] = ()) -> None:
         """A reply is over; nothing is added for one that was not heard and used no tool."""
@@ -122,15 +129,20 @@ class History:
     def overdue(self) -> int:
         """How many items from the front should be folded into the summary now; 0 while the budget holds.
 
-        Folding stops before a user's item, so that no answer loses its question, and keeps the last exchange.
+        Folding stops before a user's item, so that no answer loses its question, and keeps the last exchange. Beyond
+        the hard limit any item will do, for agents that talk to themselves.
         """
         if self.tokens <= self.policy.tokens_max and len(self.items) <= self.policy.items_max:
             return 0
+        return self._border(UserItem) or (self._border(AgentItem) if self.over_hard_limit else 0)
+
+    def _border(self, kind: type[Item]) -> int:
+        """How many items to fold so that `keep_fraction` is left, or as near to it as items of `kind` allow."""
         tokens_kept = self.policy.tokens_max * self.policy.keep_fraction
         items_kept = self.policy.items_max * self.policy.keep_fraction
         tokens, border = self.tokens, 0
         for index, item in enumerate(self.items[:-1]):
-            if isinstance(item, UserItem):
+            if isinstance(item, kind):
                 border = index
                 if tokens <= tokens_kept and len(self.items) - index <= items_kept:
                     break
@@ -162,17 +174,17 @@ class History:
         text = "\n".join(lines)
         return text if len(text) <= SUMMARY_CHARS_MAX else "(earlier talk left out) " + text[-SUMMARY_CHARS_MAX + 30 :]
 
-    def messages(self, instructions: str | None = None) -> list[Message]:
-        """The prompt so far: system text (or `instructions` for once), summary, items."""
+    def messages(self, instructions: str | None = None, *, without: Item | None = None) -> list[Message]:
+        """The prompt so far: system text (or `instructions` for once), summary, items (but for `without`)."""
         system = self.system if instructions is None else instructions
         messages = [Message("system", system)] if system else []
         if self.summary:
             messages.append(Message("system", SUMMARY_HEADING + self.summary))
         for item in self.items:
-            if isinstance(item, UserItem):
-                messages.append(Message("user", item.text, images=item.images))
-            else:
+            if isinstance(item, AgentItem):
                 messages += agent_messages(item.text, item.rounds)
+            elif item is not without:
+                messages.append(Message("user", item.text, images=item.images))
         return messages
 
     def restore(self, items: Iterable[Item]) -> None:
@@ -183,6 +195,3 @@ class History:
     def _add(self, item: Item) -> None:
         self.items.append(item)
         self.tokens += item_tokens(item)
-
-    def _remove_last(self) -> None:
-        self.tokens -= item_tokens(self.items.pop())

@@ -23,8 +23,7 @@ from duologue.core.events import (
     TurnCommitted,
     TurnOpened,
 )
-from duologue.core.history import UserItem
-from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish
+from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish, joined
 from duologue.core.words import normal_form, split_words
 from duologue.errors import ProtocolError
 
@@ -51,23 +50,32 @@ def speech_started(core: Core, event: SpeechStarted) -> None:
     if state.closing or (not state.automatic and not _open_by_hand(state.turn)):
         state.voice = True  # nobody listens now; the stop must find its start all the same
         return
-    before = state.phase
+    _voice(core, event.since)
+
+
+def _voice(core: Core, since: float) -> None:
+    before = core.state.phase
     core.go(Trigger.SPEECH_STARTED)
-    state.voice = True
+    core.state.voice = True
     if before is Phase.LISTENING:
-        open_turn(core, event.since)
+        open_turn(core, since)
     elif before is Phase.ENDPOINTING:
-        _go_on(core, event.since)
+        _go_on(core, since)
     elif before in speaking.AGENT_HAS_FLOOR:
-        overlap.begin(core, event.since)
+        overlap.begin(core, since)
     elif before is Phase.OVERLAP:
-        overlap.voice_again(core, event.since)
-    if state.turn:
-        state.turn.voice_since = event.since
+        overlap.voice_again(core, since)
+    core.turn.voice_since = since
 
 
 def _open_by_hand(turn: Turn | None) -> bool:
     return turn is not None and turn.by_hand and not turn.over
+
+
+def _voice_runs_on(core: Core, turn: Turn) -> None:
+    """`turn` is over, in mid-voice: it was committed, or reached its bound. What follows continues it."""
+    if core.state.voice and core.state.automatic:
+        _voice(core, turn.voice_until)
 
 
 def speech_stopped(core: Core, event: SpeechStopped) -> None:
@@ -75,16 +83,13 @@ def speech_stopped(core: Core, event: SpeechStopped) -> None:
     state = core.state
     if not state.voice:
         raise ProtocolError("speech can't stop before it has started")
-    turn = state.turn
-    if turn is None or state.closing or (not state.automatic and not turn.by_hand):
-        state.voice = False
-        return
     core.go(Trigger.SPEECH_STOPPED)
     state.voice = False
+    turn = state.turn
+    if turn is None or turn.over:
+        return
     turn.voice_until = event.until
     turn.voiced_s += max(0.0, event.until - turn.voice_since)
-    if turn.over:
-        return
     finalise(core, turn)
     if state.phase is Phase.OVERLAP:
         overlap.voice_over(core)
@@ -97,11 +102,14 @@ def open_turn(core: Core, since: float, *, by_hand: bool = False) -> Turn:
     state = core.state
     change_pack(core)
     state.turns += 1
-    turn = Turn(state.turns, since, by_hand=by_hand, voice_since=since, voice_until=since, images=state.images)
-    state.turn, state.images = turn, []
-    core.arm(Timer.TURN, max(state.now, since + core.policy.endpointing.turn_s_max))
+    state.turn = turn = Turn(state.turns, since, by_hand=by_hand, voice_since=since, voice_until=since)
+    _bound_turn(core, turn)
     core.do(OpenRecognition(turn.number, since))
     return turn
+
+
+def _bound_turn(core: Core, turn: Turn) -> None:
+    core.arm(Timer.TURN, max(core.state.now, turn.since + core.policy.endpointing.turn_s_max))
 
 
 def change_pack(core: Core) -> None:
@@ -121,11 +129,12 @@ def finalise(core: Core, turn: Turn) -> None:
 
 
 def _go_on(core: Core, since: float) -> None:
-    turn = core.state.turn
+    turn = core.turn
     core.disarm(Timer.ENDPOINT, Timer.FINAL)
-    if turn:
-        turn.over = False
-        remember_pause(core, since - turn.voice_until)
+    if turn.over:  # a commit that is overtaken by the voice; silence ends the turn now
+        turn.over = turn.by_hand = False
+        _bound_turn(core, turn)
+    remember_pause(core, since - turn.voice_until)
 
 
 def remember_pause(core: Core, pause_s: float) -> None:
@@ -167,7 +176,7 @@ def _sure(core: Core, event: FinalTranscript) -> str:
 def final(core: Core, event: FinalTranscript) -> None:
     """The recogniser's last word up to some stop."""
     turn = _turn_numbered(core, event.turn)
-    if turn is None or event.mark <= turn.final_mark:
+    if turn is None or not turn.final_mark < event.mark <= turn.mark:
         return
     turn.text, turn.final_mark, turn.heard_mark = event.text, event.mark, event.mark
     turn.evidence = _sure(core, event)
@@ -191,7 +200,7 @@ def _words_changed(core: Core) -> None:
         overlap.late_words(core)
     elif state.phase is Phase.USER_SPEAKING:
         _drop_stale_speculation(core)
-    elif state.phase is Phase.ENDPOINTING:
+    else:
         floor_is_free(core)
 
 
@@ -211,8 +220,8 @@ def _drop_stale_speculation(core: Core) -> None:
 
 def _speculate(core: Core) -> None:
     """Begin the reply before the turn is known to be over, if the words are there and sound as if they could be all."""
-    state, turn, policy = core.state, core.state.turn, core.policy.reply
-    if turn is None or turn.final_mark < turn.mark or state.cutting or not turn.words:
+    state, turn, policy = core.state, core.turn, core.policy.reply
+    if turn.final_mark < turn.mark or state.cutting or not turn.words:
         return
     _drop_stale_speculation(core)
     if state.reply or state.cutting or turn.alarm or turn.failed or turn.speculations >= policy.speculations_max:
@@ -228,48 +237,59 @@ def _speculate(core: Core) -> None:
 
 def arm_endpoint(core: Core) -> None:
     """Count the silence from the last voiced sample; how much is needed depends on the words."""
-    state, turn = core.state, core.state.turn
-    if turn is None or turn.over or turn.by_hand or not state.automatic:
+    state, turn = core.state, core.turn
+    if turn.over or turn.by_hand:
         return
-    how = completeness(turn.words, turn.language) if turn.words else Completeness.NEUTRAL
+    how = completeness(turn.words, turn.language)
     silence_s = required_silence_s(core.policy.endpointing, how, state.pauses)
     core.arm(Timer.ENDPOINT, max(state.now, turn.voice_until + silence_s))
 
 
 def silence_long_enough(core: Core) -> None:
     """The endpoint: the turn ends as soon as its final is there."""
-    turn = core.state.turn
-    if turn is not None:
-        turn.over = True
-        core.arm(Timer.FINAL, max(core.state.now, turn.voice_until + core.policy.endpointing.final_s_max))
-        try_end_turn(core)
+    turn = core.turn
+    turn.over = True
+    core.arm(Timer.FINAL, max(core.state.now, turn.voice_until + core.policy.endpointing.final_s_max))
+    try_end_turn(core)
 
 
 def final_overdue(core: Core) -> None:
     """The recogniser is too late: the last partial stands; a parked turn is given up."""
-    turn = core.state.turn
-    if turn is None:
-        return
+    turn = core.turn
     turn.final_mark = turn.mark
     if core.state.phase in speaking.AGENT_HAS_FLOOR:
-        dismiss_parked(core, "noise")
-    try_end_turn(core)
+        dismiss_parked(core, overlap.what_it_was(turn))
+    else:
+        try_end_turn(core)
 
 
 def turn_too_long(core: Core) -> None:
-    """A turn at its bound is ended as if it had been committed; what follows continues it, as a turn of its own."""
+    """A turn at its bound is ended as if it had been committed; what follows continues it, as a turn of its own.
+
+    While the agent can't be interrupted the bound waits.
+    """
     if core.state.phase in (Phase.USER_SPEAKING, Phase.ENDPOINTING):
         _commit(core)
+    else:
+        core.arm(Timer.TURN, core.state.now + core.policy.endpointing.turn_s_max)
 
 
 def opened(core: Core, event: TurnOpened) -> None:
-    """Push-to-talk pressed: the agent falls silent and a turn is open until it is committed."""
+    """Push-to-talk pressed: the agent falls silent and a turn is open until it is committed.
+
+    A turn that the voice has begun, or that was just committed and is still being recognised, goes on by hand.
+    """
     state = core.state
+    if state.closing:
+        raise ProtocolError("a turn can't be opened while the session is closing")
+    if _open_by_hand(state.turn):
+        raise ProtocolError("the turn is open already")
     over_agent = state.phase in (*speaking.AGENT_HAS_FLOOR, Phase.OVERLAP)
     core.go(Trigger.TURN_OPENED)
-    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
-    if state.turn:
-        state.turn.by_hand, state.turn.alarm = True, False
+    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL, Timer.ENDPOINT)
+    if turn := state.turn:
+        turn.by_hand, turn.alarm, turn.over = True, False, False
+        _bound_turn(core, turn)
     else:
         open_turn(core, event.at, by_hand=True)
     if over_agent:
@@ -284,8 +304,8 @@ def committed(core: Core, event: TurnCommitted) -> None:
 def _commit(core: Core) -> None:
     state = core.state
     core.go(Trigger.TURN_COMMITTED)
-    turn = state.turn
-    if turn is None or turn.over:
+    turn = core.turn
+    if turn.over:
         return
     if state.voice:
         turn.voice_until = state.now
@@ -300,10 +320,14 @@ def _commit(core: Core) -> None:
 
 def cleared(core: Core, event: TurnCleared) -> None:
     """The caller takes the open turn back."""
-    if core.state.phase is Phase.OVERLAP:
+    state = core.state
+    if state.phase is Phase.OVERLAP:
         overlap.false_alarm(core, "cleared")
+    elif state.phase in speaking.AGENT_HAS_FLOOR and state.turn:
+        dismiss_parked(core, "cleared")
     else:
         _dismiss(core, "cleared")
+        state.images = []
 
 
 def try_end_turn(core: Core) -> None:
@@ -318,13 +342,15 @@ def try_end_turn(core: Core) -> None:
         _dismiss(core, reason)
     else:
         _end(core, turn)
+    _voice_runs_on(core, turn)
 
 
 def _reason_to_dismiss(core: Core, turn: Turn) -> str:
-    if not turn.words and not turn.images:
+    shown = turn.by_hand and core.state.images  # a picture alone is a turn if the hand says so
+    if not turn.words and not shown:
         return "not recognised" if turn.failed else "noise"
     doubted = turn.final_mark == turn.heard_mark and turn.text and not turn.evidence
-    if doubted and not turn.prefix and not turn.images and turn.voiced_s < core.policy.barge_in.voice_s:
+    if doubted and not turn.prefix and not turn.by_hand and turn.voiced_s < core.policy.barge_in.voice_s:
         return "noise"  # a short sound, made into words that the recogniser itself does not believe
     if turn.alarm and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
         return "backchannel"
@@ -336,23 +362,19 @@ def _end(core: Core, turn: Turn) -> None:
     wanted = state.reply_automatically
     core.go(Trigger.TURN_ENDED if wanted else Trigger.TURN_DISMISSED)
     _close_turn(core, turn)
-    core.do(TurnEnded(turn.number, turn.words, tuple(turn.images), turn.merged))
-    core.history.extend_user(turn.number, turn.merged, turn.words, turn.images)
-    state.answered_turn, state.answered_until = turn.number, turn.voice_until
-    state.idle_prompts_said = 0
+    images, state.images = tuple(state.images), []
+    core.do(TurnEnded(turn.number, turn.words, images, turn.merged))
+    core.history.extend_user(turn.number, turn.merged, turn.words, images)
+    speaking.answering(core, turn.number, turn.voice_until)
+    reply, basis = state.reply, normal_words(turn.words)
     if not wanted:
         speaking.cancel(core, "no reply wanted")
         core.do(TurnDismissed(turn.number, "no reply wanted", turn.words))
-        return
-    reply = state.reply
-    if reply and not turn.images and reply.basis == normal_words(turn.words):
+    elif reply and reply.basis == basis:
         speaking.release(core, reply)
     else:
         speaking.cancel(core, "superseded")
-        speaking.begin(core, Reply(0, turn.number, basis=normal_words(turn.words)))
-    if state.voice and state.automatic:  # the turn reached its bound in mid-voice: what follows continues it
-        core.go(Trigger.SPEECH_STARTED)
-        overlap.begin(core, state.now)
+        speaking.begin(core, Reply(0, turn.number, basis=basis))
 
 
 def _close_turn(core: Core, turn: Turn) -> None:
@@ -363,16 +385,14 @@ def _close_turn(core: Core, turn: Turn) -> None:
 
 def _dismiss(core: Core, reason: str) -> None:
     core.go(Trigger.TURN_DISMISSED)
-    turn = core.state.turn
-    if turn is None:
-        return
+    turn = core.turn
     _close_turn(core, turn)
     speaking.cancel(core, reason)
     core.do(TurnDismissed(turn.number, reason, turn.words))
-    if reason == "noise":
-        core.state.images = turn.images
-    if reason == "not recognised" and not core.state.closing:
-        core.state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
+    if reason == "not recognised":
+        speaking.apologise(core)
+    elif turn.owed and reason != "closing":  # it silenced an answer for nothing
+        core.state.wishes.insert(0, Wish("reply", turn=turn.owed))
 
 
 def dismiss_parked(core: Core, reason: str) -> None:
@@ -398,39 +418,48 @@ def dismiss_for_closing(core: Core) -> None:
 
 def take_floor(core: Core, reply: Reply | None) -> None:
     """The reply that the turn began over is gone. If it went by itself, was that an answer or only company to it?"""
-    state, turn = core.state, core.state.turn
+    turn = core.turn
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
-    if turn is None:
-        return
     asked = reply is None or reply.text.rstrip().endswith(("?", "？"))
-    if asked or state.now - turn.voice_since <= EARLY_ANSWER_S:
+    if asked or core.state.now - turn.voice_since <= EARLY_ANSWER_S:
         turn.alarm = False
     floor_is_free(core)
 
 
 def merge_unanswered(core: Core, reply: Reply) -> None:
-    """`reply` was cut before a word of it was heard: the open turn continues the one that it was to answer."""
-    state, turn, history = core.state, core.state.turn, core.history
-    last = history.items[-1] if history.items else None
-    if turn is None or not reply.turn or turn.merged or not isinstance(last, UserItem) or last.turn != reply.turn:
+    """`reply` was cut before a word of it was heard: the open turn continues the one that it was to answer.
+
+    If that is too long ago the turn is one of its own; but if it comes to nothing, the earlier one is owed an answer.
+    """
+    turn, history = core.state.turn, core.history
+    if turn is None or not reply.turn:
         return
-    gap_s = turn.since - state.answered_until
-    if gap_s <= core.policy.endpointing.merge_s:
-        turn.merged = reply.turn
-        turn.prefix = f"{last.text} {turn.prefix}".strip()
-        remember_pause(core, gap_s)
+    earlier = history.user_item(reply.turn)
+    gap_s = turn.since - core.state.answered_until
+    if earlier is None or earlier is not history.items[-1] or gap_s > core.policy.endpointing.merge_s:
+        turn.owed = reply.turn
+        return
+    turn.merged = reply.turn
+    turn.prefix = joined(earlier.text, turn.prefix)
+    remember_pause(core, gap_s)
 
 
 # --- settings that the caller changes on the way ------------------------------------------------------------------
 
 
 def images_shown(core: Core, event: ImagesShown) -> None:
-    """Images for the open turn, or for the next one."""
-    state = core.state
-    if state.turn and not state.turn.alarm:
-        state.turn.images = [*state.turn.images, *event.images][-IMAGES_MAX:]
-    else:
-        state.images = [*state.images, *event.images][-IMAGES_MAX:]
+    """Images for the open turn, or for the next one. A reply that was begun without them is begun anew."""
+    show(core, event.images)
+    floor_is_free(core)
+
+
+def show(core: Core, images: tuple[str, ...]) -> None:
+    """Keep `images` until a turn ends that they can go with."""
+    if images:
+        core.state.images = [*core.state.images, *images][-IMAGES_MAX:]
+        reply = core.state.reply
+        if reply and not reply.released:
+            speaking.cancel(core, "continued")
 
 
 def pack_changed(core: Core, event: PackChanged) -> None:
@@ -439,7 +468,7 @@ def pack_changed(core: Core, event: PackChanged) -> None:
 
 
 def endpointing_changed(core: Core, event: EndpointingChanged) -> None:
-    """Turns end by silence or by commit from now on; an open turn keeps the way it was opened."""
+    """Turns end by silence or by commit from now on. An open turn waits for a commit as soon as one is asked for."""
     core.state.automatic = event.automatic
     core.state.reply_automatically = event.reply_automatically
     if not event.automatic and core.state.turn:

@@ -7,7 +7,7 @@ gap. While nothing of the reply was heard, the hold only keeps it from starting.
 from duologue.core import listening, speaking
 from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
 from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
-from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn
+from duologue.core.state import Core, Reply, Timer, Trigger, Turn, joined
 
 ALARMS_KEPT = 16
 # So shortly before its end the agent is taken to have said its piece: any word is an answer, not a listener's noise.
@@ -33,42 +33,39 @@ def begin(core: Core, since: float) -> None:
 
 
 def _may_interrupt(core: Core) -> bool:
-    reply = core.state.reply
-    return core.policy.barge_in.enabled and reply is not None and reply.interruptible
+    return core.policy.barge_in.enabled and core.reply.interruptible
 
 
 def hold(core: Core) -> None:
     """Silence now; the decision follows."""
-    reply = core.state.reply
-    if reply and not reply.held:
-        reply.held = True
-        core.do(HoldPlayout(reply.number))
+    reply = core.reply
+    reply.held = True
+    core.do(HoldPlayout(reply.number))
 
 
 def voice_again(core: Core, since: float) -> None:
     """The voice came back before the verdict: both bursts are one."""
     core.disarm(Timer.VERDICT)
-    turn = core.state.turn
-    if turn and _may_interrupt(core):
-        left_s = max(0.0, core.policy.barge_in.voice_s - turn.voiced_s)
-        core.arm(Timer.VOICE, max(core.state.now, since + left_s))
+    if not _may_interrupt(core):
+        return
+    policy, now, voiced_s = core.policy.barge_in, core.state.now, core.turn.voiced_s
+    core.arm(Timer.VOICE, max(now, since + policy.voice_s - voiced_s))
+    if not core.reply.held:
+        core.arm(Timer.HOLD, max(now, since + policy.wary_voice_s - voiced_s))
 
 
 def voice_over(core: Core) -> None:
     """The voice stopped: the recogniser has a moment to say what it was."""
     core.disarm(Timer.HOLD, Timer.VOICE)
-    turn = core.state.turn
-    if turn and _may_interrupt(core):
-        core.arm(Timer.VERDICT, core.state.now + verdict_wait_s(core.policy.barge_in, turn.voiced_s))
+    if _may_interrupt(core):
+        core.arm(Timer.VERDICT, core.state.now + verdict_wait_s(core.policy.barge_in, core.turn.voiced_s))
 
 
 def _judge(core: Core) -> Verdict:
     """By the words of the turn so far; near the end of the reply any word is an answer."""
-    turn, reply = core.state.turn, core.state.reply
-    if turn is None:
-        return Verdict.NOTHING
-    verdict = judge_words(f"{turn.prefix} {turn.evidence}".strip(), core.policy.barge_in)
-    if verdict is Verdict.BACKCHANNEL and reply and _nearly_done(reply):
+    turn = core.turn
+    verdict = judge_words(joined(turn.prefix, turn.evidence), core.policy.barge_in)
+    if verdict is Verdict.BACKCHANNEL and _nearly_done(core.reply):
         return Verdict.INTERRUPTION
     return verdict
 
@@ -82,39 +79,39 @@ def _nearly_done(reply: Reply) -> bool:
 
 def words_changed(core: Core) -> None:
     """New words of the turn in the overlap: decide if they suffice, or if they are final."""
-    turn = core.state.turn
-    if turn is None or not _may_interrupt(core):
+    turn = core.turn
+    if not _may_interrupt(core):
         return
     verdict = _judge(core)
     if verdict is Verdict.INTERRUPTION:
         interrupt(core)
     elif not core.state.voice and turn.final_mark == turn.mark:
-        false_alarm(core, _what_it_was(turn))
+        false_alarm(core, what_it_was(turn))
 
 
 def late_words(core: Core) -> None:
     """Words of a parked turn, after the agent went on: an interruption all the same, or settled."""
-    turn = core.state.turn
-    if turn is None:
+    turn = core.turn
+    if not _may_interrupt(core):
         return
-    if _judge(core) is Verdict.INTERRUPTION and _may_interrupt(core):
+    if _judge(core) is Verdict.INTERRUPTION:
         interrupt(core)
     elif turn.final_mark == turn.mark:
-        listening.dismiss_parked(core, _what_it_was(turn))
+        listening.dismiss_parked(core, what_it_was(turn))
 
 
-def _what_it_was(turn: Turn) -> str:
+def what_it_was(turn: Turn) -> str:
+    """Why a turn over the agent is given up."""
     return "backchannel" if turn.evidence else "noise"
 
 
 def interrupt(core: Core) -> None:
     """The user has the floor: the reply is cut, the turn goes on as any other."""
-    state, turn, reply = core.state, core.state.turn, core.state.reply
+    state, reply = core.state, core.reply
     core.go(Trigger.JUDGED_INTERRUPTION if state.voice else Trigger.JUDGED_INTERRUPTION_LATE)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
-    if turn:
-        turn.alarm = False
-    speaking.cancel(core, "interrupted" if reply and reply.heard else "continued")
+    core.turn.alarm = False
+    speaking.cancel(core, "interrupted" if reply.heard else "continued")
     listening.floor_is_free(core)
 
 
@@ -123,15 +120,12 @@ def false_alarm(core: Core, reason: str) -> None:
 
     Without a final, the turn is parked.
     """
-    state, turn, reply = core.state, core.state.turn, core.state.reply
-    heard = reply is not None and reply.heard
-    core.go(Trigger.JUDGED_FALSE_ALARM if heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
+    state, turn, reply = core.state, core.turn, core.reply
+    core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
-    if reply and reply.held:
+    if reply.held:
         reply.held = False
         core.do(ResumePlayout(reply.number))
-    if turn is None:
-        return
     if not turn.evidence:
         state.alarms = [*state.alarms, state.now][-ALARMS_KEPT:]
     if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
@@ -148,10 +142,8 @@ def voice_long_enough(core: Core) -> None:
 
     Words that are a backchannel so far buy as much time again, once.
     """
-    turn, policy = core.state.turn, core.policy.barge_in
-    if turn is None or core.state.phase is not Phase.OVERLAP:
-        return
-    doubled_at = turn.voice_since + 2 * policy.voice_s
+    policy = core.policy.barge_in
+    doubled_at = core.turn.voice_since + 2 * policy.voice_s
     if _judge(core) is Verdict.BACKCHANNEL and core.state.now < doubled_at:
         core.arm(Timer.VOICE, doubled_at)
     else:
@@ -160,6 +152,4 @@ def voice_long_enough(core: Core) -> None:
 
 def verdict_overdue(core: Core) -> None:
     """The recogniser takes its time: the agent goes on, and a late word can still stop it."""
-    turn = core.state.turn
-    if turn is not None and core.state.phase is Phase.OVERLAP:
-        false_alarm(core, _what_it_was(turn))
+    false_alarm(core, what_it_was(core.turn))

@@ -3,7 +3,7 @@
 One reply at most is live. A cancelled one stays in `cutting` until the shell confirms how much of it was heard.
 """
 
-from duologue.core import listening, tools
+from duologue.core import listening, overlap, tools
 from duologue.core.actions import (
     BeginReply,
     CancelReply,
@@ -30,7 +30,7 @@ from duologue.core.events import (
     SummaryMade,
     TypedTurn,
 )
-from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Wish
+from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Wish, joined
 from duologue.errors import ProtocolError
 
 CUT_CONFIRM_S_MAX = 1.0  # a far side that does not answer a cut by then is taken at its last report
@@ -40,28 +40,28 @@ AGENT_HAS_FLOOR = (Phase.THINKING, Phase.AGENT_SPEAKING)
 # --- the life of one reply ----------------------------------------------------------------------------------------
 
 
-def begin(core: Core, reply: Reply, text: str | None = None) -> None:
+def begin(core: Core, reply: Reply) -> None:
     """Make `reply` the live one; its number is given here."""
     state = core.state
     state.replies += 1
     reply.number = state.replies
-    reply.scripted = text is not None
     state.reply = reply
     core.do(
         BeginReply(
             reply.number,
             reply.turn,
             speculative=not reply.released,
-            text=text,
+            text=reply.script,
             instructions=reply.instructions,
             in_history=reply.in_history,
         )
     )
     if reply.released:
-        _expect_to_hear(core, reply)
+        expect_to_hear(core, reply)
 
 
-def _expect_to_hear(core: Core, reply: Reply) -> None:
+def expect_to_hear(core: Core, reply: Reply) -> None:
+    """The model is at work on what will be heard: cover the wait if it is long, give up if it is too long."""
     policy = core.policy.reply
     core.arm(Timer.UNHEARD, core.state.now + policy.unheard_s_max)
     if not reply.text:
@@ -70,27 +70,35 @@ def _expect_to_hear(core: Core, reply: Reply) -> None:
 
 def unheard_too_long(core: Core) -> None:
     """The model or the synthesiser hangs: give the reply up and say so. Tools have time limits of their own."""
-    state = core.state
-    reply = state.reply
-    if reply is None or (reply.heard and reply.text):  # a filler that was heard is no answer
+    state, reply = core.state, core.reply
+    if reply.heard and reply.text:  # a filler that was heard is no answer
         return
     if reply.calls or state.phase not in AGENT_HAS_FLOOR:
         core.arm(Timer.UNHEARD, state.now + core.policy.reply.unheard_s_max)
         return
     silence(core, "late")
     if not reply.apology:
-        _apologise(core)
+        apologise(core)
 
 
-def _apologise(core: Core) -> None:
+def apologise(core: Core) -> None:
+    """Say aloud, next, that something went wrong."""
     core.state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
+
+
+def answering(core: Core, turn: int, until: float) -> None:
+    """Turn `turn`, whose voice ended at `until`, is the one to be answered now; apologies for earlier ones are late."""
+    state = core.state
+    state.answered_turn, state.answered_until = turn, until
+    state.idle_prompts_said = 0
+    state.wishes = [waiting for waiting in state.wishes if waiting.kind != "apology"]
 
 
 def release(core: Core, reply: Reply) -> None:
     """The turn is over: the speculative `reply` may be heard and may use its tools."""
     reply.released = True
     core.do(ReleaseReply(reply.number))
-    _expect_to_hear(core, reply)
+    expect_to_hear(core, reply)
     tools.start_waiting(core, reply)
 
 
@@ -101,6 +109,7 @@ def cancel(core: Core, reason: str) -> None:
     if reply is None:
         return
     state.reply = None
+    reply.cancelled = reason
     state.cutting.append(reply)
     tools.abandon(core, reply, reason)
     core.disarm(Timer.FILLER, Timer.UNHEARD)
@@ -148,6 +157,7 @@ def failed(core: Core, event: ReplyFailed) -> None:
     if reply := live(core, event.reply):
         reply.failed = f"{event.stage}: {event.error}"
         if not reply.released:
+            core.turn.speculations = core.policy.reply.speculations_max
             cancel(core, "failed")
 
 
@@ -169,7 +179,7 @@ def ended(core: Core, event: ReplyEnded) -> None:
     if over.in_history:
         core.history.add_agent(over.number, event.heard, cut=event.cut or bool(over.failed), rounds=over.rounds)
     if over.failed and not over.apology:
-        _apologise(core)
+        apologise(core)
     if state.phase in (Phase.USER_SPEAKING, Phase.ENDPOINTING):
         listening.take_floor(core, over)
 
@@ -190,7 +200,7 @@ def confirm_cut(core: Core, reply: Reply, heard: str) -> None:
         if reply.in_history:
             core.history.add_agent(reply.number, heard, cut=True, rounds=reply.rounds)
             core.do(TruncateHistory(reply.number, heard))
-        if not heard.strip():
+        if not heard.strip() and reply.cancelled != "stopped":
             listening.merge_unanswered(core, reply)
     listening.floor_is_free(core)
 
@@ -210,13 +220,25 @@ def heard_corrected(core: Core, event: HeardCorrected) -> None:
 # --- what waits for the floor -------------------------------------------------------------------------------------
 
 
-def wish(core: Core, wanted: Wish, *, first: bool = False) -> None:
-    """Queue something to be said or answered; refused beyond the bound and while closing."""
+def wish(core: Core, wanted: Wish) -> None:
+    """Queue something to be said or answered; refused beyond the bound and while closing. What is typed goes first."""
     state = core.state
     if state.closing or len(state.wishes) >= core.policy.reply.queue_max:
         core.do(RefuseSay(wanted.text, "closing" if state.closing else "too much is waiting to be said"))
+    elif wanted.kind == "typed":
+        state.wishes.insert(sum(waiting.kind == "typed" for waiting in state.wishes), wanted)
     else:
-        state.wishes.insert(0 if first else len(state.wishes), wanted)
+        state.wishes.append(wanted)
+
+
+def refuse_waiting(core: Core, reason: str, kinds: tuple[str, ...] = ("say", "reply", "typed", "apology")) -> None:
+    """Drop what waits to be said or answered, and say so."""
+    waiting, core.state.wishes = core.state.wishes, []
+    for wanted in waiting:
+        if wanted.kind in kinds:
+            core.do(RefuseSay(wanted.text, reason))
+        else:
+            core.state.wishes.append(wanted)
 
 
 def say(core: Core, event: SayRequested) -> None:
@@ -234,20 +256,28 @@ def typed(core: Core, event: TypedTurn) -> None:
     state = core.state
     if state.closing:
         core.do(RefuseSay(event.text, "closing"))
-        return
-    if state.phase in (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP) and event.reply and state.turn:
-        state.turn.prefix = f"{state.turn.prefix} {event.text}".strip()
-        state.turn.images += event.images
-        return
-    if not event.reply:
+    elif not event.reply:
         state.turns += 1
-        core.history.add_user(state.turns, event.text, event.images)
-        core.do(TurnEnded(state.turns, event.text, event.images))
+        images = event.images[: listening.IMAGES_MAX]
+        core.history.add_user(state.turns, event.text, images)
+        core.do(TurnEnded(state.turns, event.text, images))
         core.do(TurnDismissed(state.turns, "no reply wanted", event.text))
-        return
-    wish(core, Wish("typed", event.text, images=event.images), first=True)
-    if state.phase in AGENT_HAS_FLOOR and state.reply and state.reply.interruptible:
-        silence(core, "superseded")
+    elif state.phase in (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP):
+        _join(core, event)
+    else:
+        wish(core, Wish("typed", event.text, images=event.images))
+        if state.phase in AGENT_HAS_FLOOR and core.reply.interruptible:
+            silence(core, "superseded")
+
+
+def _join(core: Core, event: TypedTurn) -> None:
+    """What is typed while a turn is spoken is part of it, and needs no judging."""
+    turn = core.turn
+    turn.prefix, turn.alarm = joined(turn.prefix, event.text), False
+    listening.show(core, event.images)
+    if core.state.phase is Phase.OVERLAP and core.reply.interruptible:
+        overlap.interrupt(core)
+    listening.floor_is_free(core)
 
 
 def silence(core: Core, reason: str) -> None:
@@ -260,9 +290,7 @@ def silence(core: Core, reason: str) -> None:
 def interrupt_wanted(core: Core, event: InterruptRequested) -> None:
     """A stop button: the agent is silent, and what it was still going to say is dropped."""
     state = core.state
-    for dropped in [waiting for waiting in state.wishes if waiting.kind == "say"]:
-        state.wishes.remove(dropped)
-        core.do(RefuseSay(dropped.text, "stopped"))
+    refuse_waiting(core, "stopped", ("say",))
     if state.phase in AGENT_HAS_FLOOR:
         silence(core, "stopped")
     elif state.phase is Phase.OVERLAP:
@@ -273,46 +301,47 @@ def interrupt_wanted(core: Core, event: InterruptRequested) -> None:
 
 def settle(core: Core) -> None:
     """After each step: if nobody has the floor, say what waits, or close, or begin to count idle time."""
-    state = core.state
-    if state.phase is not Phase.LISTENING or state.cutting:
-        if state.phase is not Phase.LISTENING:
-            core.disarm(Timer.IDLE)
-        return
-    if state.wishes:
+    state, idle_s = core.state, core.policy.limits.idle_s
+    if state.phase is not Phase.LISTENING or state.wishes:
         core.disarm(Timer.IDLE)
-        _fulfil(core, state.wishes.pop(0))
-    elif state.closing:
-        _close(core)
-    else:
-        fold_when_due(core)
-        idle_s = core.policy.limits.idle_s
-        if idle_s is not None and Timer.IDLE not in state.timers:
+    if state.phase is Phase.LISTENING and not state.cutting:
+        if state.wishes:
+            _fulfil(core, state.wishes.pop(0))
+        elif state.closing:
+            _close(core)
+        elif idle_s is not None and Timer.IDLE not in state.timers:
             core.arm(Timer.IDLE, state.now + idle_s)
+    if state.phase is not Phase.CLOSED:
+        fold_when_due(core)
 
 
 def _fulfil(core: Core, wanted: Wish) -> None:
-    state = core.state
     core.go(Trigger.REPLY_BEGUN)
     listening.change_pack(core)
-    turn = 0
-    if wanted.kind == "typed":
-        state.turns += 1
-        turn = state.answered_turn = state.turns
-        state.answered_until = state.now
-        state.idle_prompts_said = 0
-        images = (*state.images, *wanted.images)
-        state.images = []
-        core.history.add_user(turn, wanted.text, images)
-        core.do(TurnEnded(turn, wanted.text, images))
-    reply = Reply(
-        0,
-        turn,
-        interruptible=wanted.interruptible,
-        in_history=wanted.in_history,
-        apology=wanted.kind == "apology",
-        instructions=wanted.instructions,
+    begin(
+        core,
+        Reply(
+            0,
+            _end_typed(core, wanted) if wanted.kind == "typed" else wanted.turn,
+            script=wanted.text if wanted.kind in ("say", "apology") else None,
+            interruptible=wanted.interruptible,
+            in_history=wanted.in_history,
+            apology=wanted.kind == "apology",
+            instructions=wanted.instructions,
+        ),
     )
-    begin(core, reply, wanted.text if wanted.kind in ("say", "apology") else None)
+
+
+def _end_typed(core: Core, wanted: Wish) -> int:
+    """A typed turn becomes history; its number."""
+    state = core.state
+    state.turns += 1
+    listening.show(core, wanted.images)
+    images, state.images = tuple(state.images), []
+    answering(core, state.turns, state.now)
+    core.history.add_user(state.turns, wanted.text, images)
+    core.do(TurnEnded(state.turns, wanted.text, images))
+    return state.turns
 
 
 # --- memory, idleness, the end ------------------------------------------------------------------------------------
@@ -321,22 +350,22 @@ def _fulfil(core: Core, wanted: Wish) -> None:
 def fold_when_due(core: Core) -> None:
     """Ask for a summary when the budget is used up; where none comes, an extract takes its place."""
     state, history = core.state, core.history
-    due = history.overdue()
-    if due == 0:
-        return
-    if history.over_hard_limit:
+    while history.over_hard_limit and (due := history.overdue()):
         history.fold(due, history.extract(due))
-        state.summarising = 0
-    elif not state.summarising:
+        state.summary_outdated = bool(state.summarising)
+    if not state.summarising and (due := history.overdue()):
         state.summarising = due
         core.do(SummariseHistory(due))
 
 
 def summarised(core: Core, event: SummaryMade) -> None:
-    """The summary is there, or (empty) has failed. One that the history no longer waits for is dropped."""
-    if core.state.summarising and event.items == core.state.summarising:
-        core.state.summarising = 0
+    """The summary is there, or (empty) has failed. One that came too late for what it sums up is dropped."""
+    state = core.state
+    if not state.summarising or event.items != state.summarising:
+        return
+    if not state.summary_outdated:
         core.history.fold(event.items, event.text or core.history.extract(event.items))
+    state.summarising, state.summary_outdated = 0, False
 
 
 def idle_too_long(core: Core) -> None:
@@ -356,8 +385,9 @@ def session_too_long(core: Core) -> None:
 
 def _say_goodbye(core: Core, reason: str) -> None:
     if not core.state.closing:
+        refuse_waiting(core, "closing")
         if core.policy.limits.farewell:
-            core.state.wishes = [Wish("say", core.policy.limits.farewell)]
+            core.state.wishes.append(Wish("say", core.policy.limits.farewell))
         close_wanted(core, CloseRequested(core.state.now, reason))
 
 
@@ -370,17 +400,14 @@ def close_wanted(core: Core, event: CloseRequested) -> None:
     core.disarm(Timer.SESSION, Timer.IDLE)
     listening.dismiss_for_closing(core)
     if not event.finish:
-        state.wishes.clear()
-        if state.phase in AGENT_HAS_FLOOR:
-            silence(core, "closing")
+        close_overdue(core)
 
 
 def close_overdue(core: Core) -> None:
-    """The agent has talked long enough: close now."""
-    core.state.wishes.clear()
+    """The agent has talked long enough: silence it. The session is closed when it is known what was heard."""
+    refuse_waiting(core, "closing")
     if core.state.phase in AGENT_HAS_FLOOR:
         silence(core, "closing")
-    _close(core)
 
 
 def _close(core: Core) -> None:

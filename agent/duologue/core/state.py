@@ -12,6 +12,7 @@ from typing import Final
 from duologue.core.actions import Action
 from duologue.core.history import History, ToolRound
 from duologue.core.policy import Policy
+from duologue.core.words import is_cjk
 from duologue.errors import ProtocolError
 
 
@@ -51,21 +52,21 @@ class Trigger(StrEnum):
 
 TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], Phase]] = {
     (Phase.LISTENING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,
-    (Phase.LISTENING, Trigger.SPEECH_STOPPED): Phase.LISTENING,  # of a turn that was committed or cleared in mid-voice
+    (Phase.LISTENING, Trigger.SPEECH_STOPPED): Phase.LISTENING,  # of voice that is nobody's turn
     (Phase.LISTENING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
     (Phase.LISTENING, Trigger.REPLY_BEGUN): Phase.THINKING,
     (Phase.LISTENING, Trigger.CLOSED): Phase.CLOSED,
     (Phase.USER_SPEAKING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,  # in a turn that the caller opened
     (Phase.USER_SPEAKING, Trigger.SPEECH_STOPPED): Phase.ENDPOINTING,
+    (Phase.USER_SPEAKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,  # what the voice began, the hand goes on with
     (Phase.USER_SPEAKING, Trigger.TURN_COMMITTED): Phase.ENDPOINTING,
     (Phase.USER_SPEAKING, Trigger.TURN_DISMISSED): Phase.LISTENING,
-    (Phase.USER_SPEAKING, Trigger.CLOSED): Phase.CLOSED,
     (Phase.ENDPOINTING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,
     (Phase.ENDPOINTING, Trigger.SPEECH_STOPPED): Phase.ENDPOINTING,  # after a commit in mid-voice
+    (Phase.ENDPOINTING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
     (Phase.ENDPOINTING, Trigger.TURN_COMMITTED): Phase.ENDPOINTING,
     (Phase.ENDPOINTING, Trigger.TURN_ENDED): Phase.THINKING,
     (Phase.ENDPOINTING, Trigger.TURN_DISMISSED): Phase.LISTENING,
-    (Phase.ENDPOINTING, Trigger.CLOSED): Phase.CLOSED,
     (Phase.THINKING, Trigger.SPEECH_STARTED): Phase.OVERLAP,
     (Phase.THINKING, Trigger.SPEECH_STOPPED): Phase.THINKING,
     (Phase.THINKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
@@ -74,7 +75,6 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], Phase]] = {
     (Phase.THINKING, Trigger.REPLY_ENDED_AFTER_VOICE): Phase.ENDPOINTING,
     (Phase.THINKING, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
     (Phase.THINKING, Trigger.SILENCED): Phase.LISTENING,
-    (Phase.THINKING, Trigger.CLOSED): Phase.CLOSED,
     (Phase.AGENT_SPEAKING, Trigger.SPEECH_STARTED): Phase.OVERLAP,
     (Phase.AGENT_SPEAKING, Trigger.SPEECH_STOPPED): Phase.AGENT_SPEAKING,
     (Phase.AGENT_SPEAKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
@@ -83,7 +83,6 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], Phase]] = {
     (Phase.AGENT_SPEAKING, Trigger.REPLY_ENDED_AFTER_VOICE): Phase.ENDPOINTING,
     (Phase.AGENT_SPEAKING, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
     (Phase.AGENT_SPEAKING, Trigger.SILENCED): Phase.LISTENING,
-    (Phase.AGENT_SPEAKING, Trigger.CLOSED): Phase.CLOSED,
     (Phase.OVERLAP, Trigger.SPEECH_STARTED): Phase.OVERLAP,
     (Phase.OVERLAP, Trigger.SPEECH_STOPPED): Phase.OVERLAP,
     (Phase.OVERLAP, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
@@ -94,7 +93,6 @@ TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], Phase]] = {
     (Phase.OVERLAP, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
     (Phase.OVERLAP, Trigger.JUDGED_FALSE_ALARM): Phase.AGENT_SPEAKING,
     (Phase.OVERLAP, Trigger.JUDGED_FALSE_ALARM_UNHEARD): Phase.THINKING,
-    (Phase.OVERLAP, Trigger.CLOSED): Phase.CLOSED,
 }
 
 
@@ -120,11 +118,10 @@ class Turn:
     """The user's open turn. Times are session seconds on the audio clock.
 
     `text`: the newest hypothesis; `evidence`: so much of it as is sure enough to stop the agent; `prefix`: text of the
-    earlier turn `merged` that this one continues, or typed into
-    it. `mark`: finals asked for so far; `final_mark`: the newest that has come or is waited for no longer;
-    `heard_mark`: the newest that has come. `voiced_s`: length of the voice so far,
-    without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the agent and is
-    not judged yet.
+    earlier turn `merged` that this one continues, or typed into it. `mark`: finals asked for so far; `final_mark`: the
+    newest that has come or is waited for no longer; `heard_mark`: the newest that has come. `voiced_s`: length of the
+    voice so far, without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the
+    agent and is not judged yet. `owed`: the earlier turn whose answer it cut before a word of that was heard.
     """
 
     number: int
@@ -144,13 +141,20 @@ class Turn:
     over: bool = False
     alarm: bool = False
     failed: str = ""
-    images: list[str] = field(default_factory=list)
     speculations: int = 0
+    owed: int = 0
 
     @property
     def words(self) -> str:
         """All of its text."""
-        return f"{self.prefix} {self.text}".strip() if self.prefix else self.text.strip()
+        return joined(self.prefix, self.text)
+
+
+def joined(before: str, after: str) -> str:
+    """Two texts as one, with a space between them where their script has any."""
+    before, after = before.strip(), after.strip()
+    glued = not before or not after or is_cjk(before[-1]) or is_cjk(after[0])
+    return before + after if glued else f"{before} {after}"
 
 
 @dataclass(slots=True)
@@ -174,19 +178,21 @@ class Call:
 class Reply:
     """A reply that is made or played.
 
-    `basis`: normal form of the user's words that it answers. `text`: what was handed to the synthesiser so far.
-    `heard_text`: what was played out by the last report; `rest_s`: audio that was made and not played by then.
+    `script`: it says just that and asks no model. `basis`: normal form of the words that it answers. `text`: what
+    was handed to the synthesiser so far. `heard_text`: what was played out by the last report; `rest_s`: audio that was
+    made and not played by then. `cancelled`: why, once it was.
     """
 
     number: int
     turn: int
-    scripted: bool = False
+    script: str | None = None
     basis: str = ""
     released: bool = True
     held: bool = False
     heard: bool = False
     generated: bool = False
     failed: str = ""
+    cancelled: str = ""
     interruptible: bool = True
     in_history: bool = True
     apology: bool = False
@@ -201,10 +207,11 @@ class Reply:
 
 @dataclass(slots=True)
 class Wish:
-    """Something to be said or answered when the floor is free. `kind`: `say`, `reply`, `typed` or `farewell`."""
+    """Something to be said or answered when the floor is free. `kind`: `say`, `reply`, `typed` or `apology`."""
 
     kind: str
     text: str = ""
+    turn: int = 0
     images: tuple[str, ...] = ()
     instructions: str | None = None
     interruptible: bool = True
@@ -226,7 +233,7 @@ class State:
     cutting: list[Reply] = field(default_factory=list)
     orphans: list[Call] = field(default_factory=list)
     wishes: list[Wish] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)  # of the open or next turn
     pauses: list[float] = field(default_factory=list)
     alarms: list[float] = field(default_factory=list)
     answered_turn: int = 0
@@ -238,7 +245,8 @@ class State:
     closing: str = ""
     pack: str = ""
     next_pack: tuple[str, str] | None = None
-    summarising: int = 0
+    summarising: int = 0  # items that a summary is being made of
+    summary_outdated: bool = False  # it is not waited for any more, but will still come
 
 
 @dataclass(slots=True)
@@ -250,13 +258,21 @@ class Core:
     history: History
     actions: list[Action] = field(default_factory=list)
 
+    @property
+    def turn(self) -> Turn:
+        """The open turn, for steps that only an open turn can lead to."""
+        assert self.state.turn is not None
+        return self.state.turn
+
+    @property
+    def reply(self) -> Reply:
+        """The live reply, for steps that only a live reply can lead to."""
+        assert self.state.reply is not None
+        return self.state.reply
+
     def do(self, action: Action) -> None:
         """Append an action to this step."""
         self.actions.append(action)
-
-    def can(self, trigger: Trigger) -> bool:
-        """Whether the table has this step."""
-        return (self.state.phase, trigger) in TRANSITIONS
 
     def go(self, trigger: Trigger) -> None:
         """Take a step of the table; `ProtocolError`, and nothing changed, where it lacks it."""

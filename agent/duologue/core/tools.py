@@ -4,6 +4,7 @@ A tool runs only when its reply is released: a speculative reply must not have e
 tools that allow it are stopped; the others finish, and what they did is remembered.
 """
 
+from duologue.core import speaking
 from duologue.core.actions import CancelTool, ContinueReply, RunTool, SpeakFiller
 from duologue.core.events import ToolRequested, ToolReturned
 from duologue.core.history import ToolRound
@@ -46,18 +47,17 @@ def returned(core: Core, event: ToolReturned) -> None:
     """A result. One that nobody waits for any more is dropped, unless the tool could not be stopped."""
     output = event.output[:OUTPUT_CHARS_MAX]
     reply = core.state.reply
-    for call in reply.calls if reply else ():
-        if call.call_id == event.call_id and call.output is None:
-            call.output = output
-            if reply:
-                continue_when_answered(core, reply)
-            return
-    for call in core.state.orphans:
-        if call.call_id == event.call_id:
-            core.state.orphans.remove(call)
-            call.output = output
-            core.history.add_agent(0, "", cut=True, rounds=[_round(0, [call])])
-            return
+    if reply and (call := _waiting(reply.calls, event.call_id)):
+        call.output = output
+        continue_when_answered(core, reply)
+    elif call := _waiting(core.state.orphans, event.call_id):
+        core.state.orphans.remove(call)
+        call.output = output
+        core.history.add_agent(0, "", cut=True, rounds=[_round(0, [call])])
+
+
+def _waiting(calls: list[Call], call_id: str) -> Call | None:
+    return next((call for call in calls if call.call_id == call_id and call.output is None), None)
 
 
 def _round(at_char: int, calls: list[Call]) -> ToolRound:
@@ -76,21 +76,20 @@ def continue_when_answered(core: Core, reply: Reply) -> None:
     reply.calls = []
     reply.generated = False
     core.disarm(Timer.FILLER)
+    speaking.expect_to_hear(core, reply)
     core.do(ContinueReply(reply.number, tools=len(reply.rounds) < core.policy.reply.tool_rounds_max))
 
 
 def deadline(core: Core) -> float | None:
     """When the next tool is overdue."""
     reply = core.state.reply
-    waiting = [call.deadline for call in reply.calls if call.deadline and call.output is None] if reply else []
-    return min(waiting, default=None)
+    calls = reply.calls if reply else []
+    return min((call.deadline for call in calls if call.deadline is not None and call.output is None), default=None)
 
 
 def overdue(core: Core) -> None:
     """Tools whose time is up count as failed; the reply goes on without them."""
-    reply = core.state.reply
-    if reply is None:
-        return
+    reply = core.reply
     for call in reply.calls:
         if call.output is None and call.deadline is not None and call.deadline <= core.state.now:
             call.output = f"Failed: no answer within {call.timeout_s:g} seconds."
@@ -112,18 +111,16 @@ def abandon(core: Core, reply: Reply, reason: str) -> None:
 
 def expect_filler(core: Core, reply: Reply, after_s: float) -> None:
     """If the wait is not over in `after_s`, it is covered: once a reply, by whichever wait is longest first."""
-    if not reply.filler_said and not reply.scripted and core.policy.reply.fillers:
+    if not reply.filler_said and reply.script is None and core.policy.reply.fillers:
         due = core.state.now + after_s
         core.arm(Timer.FILLER, min(due, core.state.timers.get(Timer.FILLER, due)))
 
 
 def filler_due(core: Core) -> None:
     """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
-    state = core.state
-    reply = state.reply
-    if reply is None or state.phase not in (Phase.THINKING, Phase.AGENT_SPEAKING):
-        return
-    if not reply.text or any(call.output is None for call in reply.calls):
+    state, reply = core.state, core.reply
+    free = state.phase in (Phase.THINKING, Phase.AGENT_SPEAKING)
+    if free and (not reply.text or any(call.output is None for call in reply.calls)):
         fillers = core.policy.reply.fillers
         reply.filler_said = True
         core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))

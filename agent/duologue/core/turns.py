@@ -15,7 +15,7 @@ from duologue.core import listening, overlap, speaking, tools
 from duologue.core.actions import Action
 from duologue.core.codec import from_data, to_data
 from duologue.core.handover import take_over
-from duologue.core.history import History, Item, UserItem, agent_messages
+from duologue.core.history import History, Item, agent_messages
 from duologue.core.messages import Message
 from duologue.core.policy import Policy
 from duologue.core.state import TRANSITIONS, Core, Phase, State, Timer, Trigger
@@ -73,7 +73,7 @@ CLOSED_ACCEPTS: Final = (ev.ReplyEnded, ev.HeardCorrected)
 RESULTS: Final = (
     ev.PartialTranscript, ev.FinalTranscript, ev.RecognitionFailed, ev.ReplyText, ev.ReplyGenerated, ev.ReplyHeard,
     ev.HeardSoFar, ev.ReplyFailed, ev.ToolRequested, ev.ToolReturned, ev.SummaryMade, ev.CloseRequested,
-    ev.PlayoutReported, ev.SpeechStarted, ev.SpeechStopped,
+    ev.SpeechStarted, ev.SpeechStopped,
 )  # fmt: skip
 
 
@@ -98,8 +98,8 @@ class Conversation:
     def feed(self, event: ev.Event) -> list[Action]:
         """Take `event`; return what to do about it.
 
-        Deadlines before it are met first. Raises `ProtocolError`, with the conversation as it was, for an event that
-        this phase has no step for, and for time running backwards.
+        Raises `ProtocolError` for time running backwards and for an event that this phase has no step for. Nothing has
+        changed then, except that deadlines up to the event were met; what they ask for comes with the next call.
         """
         state = self._core.state
         if event.at < state.now:
@@ -107,24 +107,35 @@ class Conversation:
         handler = HANDLERS.get(type(event))
         if handler is None:
             raise ProtocolError(f"the core has no use for {type(event).__name__}")
-        done = self.advance(event.at)
-        if state.phase is Phase.CLOSED and not isinstance(event, CLOSED_ACCEPTS):
+        self._meet_deadlines(event.at)
+        before, state.now = state.now, event.at
+        try:
+            self._handle(handler, event)
+        except ProtocolError:
+            state.now = before
+            raise
+        return self._take_actions()
+
+    def _handle(self, handler: Callable[[Core, Any], None], event: ev.Event) -> None:
+        if self.phase is Phase.CLOSED and not isinstance(event, CLOSED_ACCEPTS):
             if isinstance(event, RESULTS):
-                return done
+                return
             raise ProtocolError(f"{type(event).__name__} came after the session was closed")
         handler(self._core, event)
         speaking.settle(self._core)
-        return done + self._take_actions()
 
     def advance(self, now: float) -> list[Action]:
         """Time is `now`: meet the deadlines up to it, in their order; return what to do."""
+        self._meet_deadlines(now)
+        self._core.state.now = max(self._core.state.now, now)
+        return self._take_actions()
+
+    def _meet_deadlines(self, until: float) -> None:
         core = self._core
-        while (deadline := self.deadline) is not None and deadline <= now:
+        while (deadline := self.deadline) is not None and deadline <= until:
             core.state.now = max(core.state.now, deadline)
             self._meet(deadline)
             speaking.settle(core)
-        core.state.now = max(core.state.now, now)
-        return self._take_actions()
 
     def _meet(self, deadline: float) -> None:
         core = self._core
@@ -209,13 +220,14 @@ class Conversation:
         making = speaking.live(core, reply)
         if making is None:
             return []
-        messages = core.history.messages(making.instructions)
         turn = core.state.turn
-        if not making.released and turn:
-            last = core.history.items[-1] if core.history.items else None
-            if isinstance(last, UserItem) and last.turn == turn.merged:
-                messages.pop()
-            messages.append(Message("user", turn.words, images=tuple(turn.images)))
+        if making.released or turn is None:
+            messages = core.history.messages(making.instructions)
+        else:
+            continued = core.history.user_item(turn.merged)
+            images = (*(continued.images if continued else ()), *core.state.images)
+            messages = core.history.messages(making.instructions, without=continued)
+            messages.append(Message("user", turn.words, images=images))
         return messages + agent_messages(making.text, making.rounds)
 
     # --- handing over ---------------------------------------------------------------------------------------------
