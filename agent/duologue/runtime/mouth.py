@@ -92,6 +92,7 @@ class Mouth:
         if self._playout.track is not None and self._playout.track.reply == action.reply:
             reported = self._playout.is_reported
             track, position = self._playout.cut()
+            self._count_audio()
         heard = track.heard(position) if track else ""
         if run:
             run.cancel(heard)
@@ -125,10 +126,8 @@ class Mouth:
             heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
             context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
 
-    @property
-    def spoken_s(self) -> float:
-        """Seconds of agent audio that were sent."""
-        return self._playout.sent_samples / SAMPLE_RATE_HZ
+    def _count_audio(self) -> None:
+        self._context.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ
 
     @property
     def position_s(self) -> float:
@@ -141,6 +140,7 @@ class Mouth:
             run.cancel("")
         self._runs.clear()
         self._playout.cut()
+        self._count_audio()
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -162,6 +162,7 @@ class Mouth:
 
     def _played_out(self, reply: int, heard: str) -> None:
         self._runs.pop(reply, None)
+        self._count_audio()
         self._context.post(ev.ReplyEnded(self._context.now(), reply, heard))
 
     def live_tracks(self) -> Iterable[Track]:

@@ -15,7 +15,7 @@ from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts
 from duologue.testing.scripted_vad import ScriptedVad
-from duologue.testing.virtual_time import run
+from duologue.testing.virtual_time import pass_time, run
 
 STORY = "It is five o'clock here, my friend. " + "And then there is a very long story to tell about clocks. " * 4
 
@@ -97,22 +97,10 @@ class Call:
         return [("user" if hasattr(item, "turn") else "agent", item.text) for item in self.session.conversation.history]
 
 
-async def _pass_time(seconds: float) -> None:
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_later(seconds, done.set_result, None)
-    await done
-
-
-@pytest.fixture
-def pass_time() -> Callable[[float], Awaitable[None]]:
-    """Let so many virtual seconds pass."""
-    return _pass_time
-
-
 @pytest.fixture
 def until() -> Callable[[Session, float], Awaitable[None]]:
     """Wait until a session's second."""
-    return lambda session, at: _pass_time(at - session.now())
+    return lambda session, at: pass_time(at - session.now())
 
 
 @pytest.fixture

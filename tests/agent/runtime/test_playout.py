@@ -10,7 +10,7 @@ from duologue.errors import TransportError
 from duologue.ports.tts import SpokenWord
 from duologue.runtime.playout import AHEAD_SECONDS_MAX, BEHIND_SECONDS, Chunk, Playout, PlayoutListener, Track
 from duologue.testing.memory_transport import MemoryTransport
-from duologue.testing.virtual_time import run
+from duologue.testing.virtual_time import pass_time, run
 
 SECOND = SAMPLE_RATE_HZ
 
@@ -180,7 +180,7 @@ def play(script, **options):
     return told, transport
 
 
-def test_a_reply_is_sent_a_few_frames_ahead_and_ends_when_it_is_played(pass_time):
+def test_a_reply_is_sent_a_few_frames_ahead_and_ends_when_it_is_played():
     async def script(playout, transport, told):
         playout.start(spoken(("One two.", 0.5)))
         assert told.heard == [1] and transport.unplayed() == 3 * FRAME_SAMPLES
@@ -196,7 +196,7 @@ def test_a_reply_is_sent_a_few_frames_ahead_and_ends_when_it_is_played(pass_time
     assert transport.played_samples == SECOND // 2
 
 
-def test_a_hold_is_silence_and_a_resume_begins_with_the_held_word(pass_time):
+def test_a_hold_is_silence_and_a_resume_begins_with_the_held_word():
     async def script(playout, transport, told):
         playout.start(spoken(("One two ", 1.0), ("three.", 1.0)))
         await pass_time(0.7)
@@ -216,7 +216,7 @@ def test_a_hold_is_silence_and_a_resume_begins_with_the_held_word(pass_time):
     play(script)
 
 
-def test_a_cut_tells_what_was_heard_and_nothing_comes_after_it(pass_time):
+def test_a_cut_tells_what_was_heard_and_nothing_comes_after_it():
     async def script(playout, transport, told):
         assert playout.cut() == (None, 0)
         playout.hold()
@@ -232,7 +232,7 @@ def test_a_cut_tells_what_was_heard_and_nothing_comes_after_it(pass_time):
     play(script)
 
 
-def test_a_cut_in_a_hold_keeps_the_place_of_the_hold(pass_time):
+def test_a_cut_in_a_hold_keeps_the_place_of_the_hold():
     async def script(playout, transport, told):
         playout.start(spoken(("One two three.", 1.0)))
         await pass_time(0.3)
@@ -243,7 +243,7 @@ def test_a_cut_in_a_hold_keeps_the_place_of_the_hold(pass_time):
     play(script)
 
 
-def test_a_slow_synthesis_leaves_a_gap_and_nothing_else(pass_time):
+def test_a_slow_synthesis_leaves_a_gap_and_nothing_else():
     async def script(playout, transport, told):
         track = Track(1)
         playout.start(track)
@@ -267,7 +267,7 @@ def test_a_slow_synthesis_leaves_a_gap_and_nothing_else(pass_time):
     assert np.max(np.diff(sounding)) == int(0.4 * SECOND) + 1
 
 
-def test_a_reply_without_sound_ends_at_once(pass_time):
+def test_a_reply_without_sound_ends_at_once():
     async def script(playout, transport, told):
         track = Track(3)
         playout.start(track)
@@ -278,7 +278,7 @@ def test_a_reply_without_sound_ends_at_once(pass_time):
     play(script)
 
 
-def test_text_that_comes_after_all_is_played_before_the_end(pass_time):
+def test_text_that_comes_after_all_is_played_before_the_end():
     async def script(playout, transport, told):
         track = spoken(("One ", 0.1))
         playout.start(track)
@@ -294,7 +294,7 @@ def test_text_that_comes_after_all_is_played_before_the_end(pass_time):
 
 @pytest.mark.parametrize("decision", ["hold", "cut"])
 @pytest.mark.parametrize("far_side", [False, True])
-def test_what_is_decided_upon_the_first_frame_holds_for_the_second(decision, far_side, pass_time):
+def test_what_is_decided_upon_the_first_frame_holds_for_the_second(decision, far_side):
     async def script(playout, transport, told):
         told.decide = getattr(playout, decision)
         playout.start(spoken(("One two three.", 1.0)))
@@ -319,7 +319,7 @@ class BrokenTransport(MemoryTransport):
 
 
 @pytest.mark.parametrize("far_side", [False, True])
-def test_a_transport_that_fails_is_told_of_and_not_left_to_the_log_of_the_loop(far_side, pass_time):
+def test_a_transport_that_fails_is_told_of_and_not_left_to_the_log_of_the_loop(far_side):
     told = Told()
 
     async def main():
@@ -339,7 +339,7 @@ def test_a_transport_that_fails_is_told_of_and_not_left_to_the_log_of_the_loop(f
 # --- where the far side plays ---------------------------------------------------------------------------------------
 
 
-def test_a_far_side_gets_all_at_once_and_what_it_reports_is_what_was_heard(pass_time):
+def test_a_far_side_gets_all_at_once_and_what_it_reports_is_what_was_heard():
     async def script(playout, transport, told):
         playout.start(spoken(("One two ", 1.0), ("three.", 1.0)))
         assert transport.unplayed() == 2 * SECOND
@@ -358,7 +358,7 @@ def test_a_far_side_gets_all_at_once_and_what_it_reports_is_what_was_heard(pass_
     play(script, plays_far_side=True)
 
 
-def test_a_far_side_that_never_reports_is_taken_to_play_in_real_time(pass_time):
+def test_a_far_side_that_never_reports_is_taken_to_play_in_real_time():
     async def script(playout, transport, told):
         playout.start(spoken(("One two.", 1.0)))
         await pass_time(0.99)
@@ -369,7 +369,7 @@ def test_a_far_side_that_never_reports_is_taken_to_play_in_real_time(pass_time):
     play(script, plays_far_side=True)
 
 
-def test_a_far_side_that_falls_silent_has_heard_what_it_last_reported(pass_time):
+def test_a_far_side_that_falls_silent_has_heard_what_it_last_reported():
     async def script(playout, transport, told):
         playout.start(spoken(("One two ", 1.0), ("three.", 9.0)))
         await pass_time(1.0)
@@ -383,7 +383,7 @@ def test_a_far_side_that_falls_silent_has_heard_what_it_last_reported(pass_time)
     play(script, plays_far_side=True)
 
 
-def test_a_hold_does_not_count_as_played_on_a_far_side_that_never_reports(pass_time):
+def test_a_hold_does_not_count_as_played_on_a_far_side_that_never_reports():
     async def script(playout, transport, told):
         playout.start(spoken(("One two ", 1.0), ("three.", 1.0)))
         await pass_time(0.7)
@@ -401,7 +401,7 @@ def test_a_hold_does_not_count_as_played_on_a_far_side_that_never_reports(pass_t
     play(script, plays_far_side=True)
 
 
-def test_what_a_far_side_is_sent_twice_it_counts_twice(pass_time):
+def test_what_a_far_side_is_sent_twice_it_counts_twice():
     async def script(playout, transport, told):
         playout.start(spoken(("One two ", 1.0), ("three.", 1.0)))
         await pass_time(0.7)
@@ -418,7 +418,7 @@ def test_what_a_far_side_is_sent_twice_it_counts_twice(pass_time):
     play(script, plays_far_side=True)
 
 
-def test_after_a_hold_in_a_long_reply_a_far_side_goes_on_from_the_held_word(pass_time):
+def test_after_a_hold_in_a_long_reply_a_far_side_goes_on_from_the_held_word():
     async def script(playout, transport, told):
         track = Track(1)
         playout.start(track)
@@ -435,7 +435,7 @@ def test_after_a_hold_in_a_long_reply_a_far_side_goes_on_from_the_held_word(pass
     play(script, plays_far_side=True)
 
 
-def test_a_far_side_is_sent_no_more_ahead_than_the_bound_and_in_time_the_rest(pass_time):
+def test_a_far_side_is_sent_no_more_ahead_than_the_bound_and_in_time_the_rest():
     async def script(playout, transport, told):
         track = Track(1)
         playout.start(track)
