@@ -4,15 +4,16 @@ What the caller really says, and when, is the truth here; what the detector make
 sometimes in pieces, and sometimes not at all.
 """
 
+import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
 from duologue.core import events as ev
+from duologue.core.state import State
+from duologue.sim.scenario import Scenario
 from duologue.sim.talkers import Reaction, Sound, SpokenWord, Talker, Utterance
-
-if TYPE_CHECKING:
-    from duologue.sim.world import World
+from duologue.sim.tally import Tally
 
 ONSET_S: Final = (0.03, 0.19)  # of the detector; Silero's median is 65 ms, its 95th percentile 191 ms (DESIGN)
 OFFSET_S: Final = (0.04, 0.18)
@@ -22,10 +23,46 @@ GIVE_UP_S: Final = 90.0  # a caller who has fallen asleep hangs up at last
 NEW_PACK: Final = ("second", "You are somebody else now.")
 
 
+class Line(Protocol):
+    """What a caller needs of the world at the other end: the modelled one, or the whole runtime.
+
+    `now`: session seconds. `audible`: number of the reply that sounds now, 0 for none. `cut_replies`: those that were
+    cancelled. `plan`: call something in so many seconds. `post`: what the caller's hand does. `strikes`: whether a
+    fault does, now.
+    """
+
+    rng: random.Random
+    scenario: Scenario
+    tally: Tally
+    now: float
+
+    @property
+    def closed(self) -> bool: ...
+
+    @property
+    def audible(self) -> int: ...
+
+    @property
+    def cut_replies(self) -> set[int]: ...
+
+    @property
+    def state(self) -> State: ...
+
+    def plan(self, delay_s: float, call: Callable[..., None], *args: Any) -> None: ...
+
+    def post(self, event: ev.Event) -> None: ...
+
+    def strikes(self, fault: str) -> bool: ...
+
+    def hand_over(self) -> None: ...
+
+
 class Caller:
     """One caller and their telephone."""
 
-    def __init__(self, world: "World") -> None:
+    lies = True  # whether fumbling hands also send what only stages may report, as a broken shell would
+
+    def __init__(self, world: Line) -> None:
         self._world = world
         self._rng = world.rng
         self._talker = Talker(world.rng)
@@ -70,7 +107,7 @@ class Caller:
 
     def agent_paused(self) -> None:
         """The agent fell silent in mid-reply."""
-        if self._yielding and self._world.making.playing:
+        if self._yielding:
             _, begun = self._yielding
             self._world.tally.yields_s.append(self._world.now - begun)
             self._yielding = None
@@ -159,8 +196,7 @@ class Caller:
 
     def _react(self, reaction: Reaction, reply: int) -> None:
         world = self._world
-        making = world.making
-        if world.closed or self._gone or making.audible != reply or world.now < self._busy_until:
+        if world.closed or self._gone or world.audible != reply or world.now < self._busy_until:
             return
         if reaction is Reaction.PRESS_STOP:
             self._tell(ev.InterruptRequested(world.now))
@@ -199,10 +235,10 @@ class Caller:
         if self._by_hand or not world.scenario.policy.barge_in.enabled:
             return
         world.tally.interruptions += 1
-        world.tally.yielded += world.making.audible != reply
+        world.tally.yielded += world.audible != reply
 
     def _judge_survival(self, reply: int) -> None:
-        self._world.tally.survived += reply not in self._world.watch.cut_replies
+        self._world.tally.survived += reply not in self._world.cut_replies
 
     # --- what the caller's hand does ------------------------------------------------------------------------------
 
@@ -247,24 +283,23 @@ class Caller:
         world, rng = self._world, self._rng
         if world.closed or self._gone:
             return
-        now = world.now
-        self._tell(
-            rng.choice(
-                (
-                    ev.TurnOpened(now),
-                    ev.TurnCommitted(now),
-                    ev.TurnCleared(now),
-                    ev.InterruptRequested(now),
-                    ev.ToolReturned(now, "0.0.0", "nobody asked"),
-                    ev.HeardCorrected(now, world.state.replies + 5, "Hello"),
-                    ev.ReplyHeard(now, max(0, world.state.replies - 1)),
-                    ev.PartialTranscript(now, world.state.turns - 1, "long ago"),
-                    ev.FinalTranscript(now, max(0, world.state.turns - 1), 1, "long ago"),
-                    ev.SummaryMade(now, 3, "nobody asked"),
-                )
-            )
-        )
+        self._tell(rng.choice((*self._blunders(), *self._lies()) if self.lies else self._blunders()))
         world.plan(rng.uniform(0.2, 6.0), self._fumble)
+
+    def _blunders(self) -> tuple[ev.Event, ...]:
+        now = self._world.now
+        hands = (ev.TurnOpened(now), ev.TurnCommitted(now), ev.TurnCleared(now), ev.InterruptRequested(now))
+        return (*hands, ev.ToolReturned(now, "0.0.0", "nobody asked"))
+
+    def _lies(self) -> tuple[ev.Event, ...]:
+        now, state = self._world.now, self._world.state
+        return (
+            ev.HeardCorrected(now, state.replies + 5, "Hello"),
+            ev.ReplyHeard(now, max(0, state.replies - 1)),
+            ev.PartialTranscript(now, state.turns - 1, "long ago"),
+            ev.FinalTranscript(now, max(0, state.turns - 1), 1, "long ago"),
+            ev.SummaryMade(now, 3, "nobody asked"),
+        )
 
     # --- what the caller's mouth does, and what the detector makes of it ------------------------------------------
 

@@ -116,7 +116,7 @@ class QueuesAreBounded(Checker):
     def _check_history(self, history: History) -> None:
         """Nothing waits: the budget holds, but for the last exchange, which is never folded."""
         policy = history.policy
-        asked = [index for index, item in enumerate(history.items) if isinstance(item, UserItem)]
+        asked = [index for index, item in enumerate(history.items[:-1]) if isinstance(item, UserItem)]
         last = history.items[asked[-1] if asked else -1 :]
         tokens = history.tokens - sum(map(item_tokens, last))
         if tokens > policy.tokens_max * 1.5 or len(history.items) - len(last) > policy.items_max * 1.5:

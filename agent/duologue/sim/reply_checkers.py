@@ -320,9 +320,14 @@ class PromptPrefixIsStable(Checker):
         self._summary = ""
         self._items: tuple[Item, ...] = ()
         self._corrected: set[int] = set()
+        self._continued: set[int] = set()
 
     def hears(self) -> Mapping[type, Hook]:
-        return {act.BeginReply: self._begun, act.TruncateHistory: lambda action: self._corrected.add(action.reply)}
+        return {
+            act.BeginReply: self._begun,
+            act.TruncateHistory: lambda action: self._corrected.add(action.reply),
+            act.TurnEnded: lambda action: self._continued.add(action.merged),
+        }
 
     def _begun(self, action: act.BeginReply) -> None:
         conversation = self.watch.world.conversation
@@ -332,9 +337,8 @@ class PromptPrefixIsStable(Checker):
         self._system, self._summary, self._items = system, summary, items
 
     def _compare(self, items: tuple[Item, ...]) -> None:
-        before = self._items
-        if before and isinstance(before[-1], UserItem):
-            before = before[:-1]  # an unanswered turn that another one continued
+        """Turns that another one continued may have gone; the last item may be such a one."""
+        before = [item for item in self._items if not (isinstance(item, UserItem) and item.turn in self._continued)]
         for index, item in enumerate(before):
             now = items[index] if index < len(items) else None
             if now != item and not (isinstance(item, AgentItem) and item.reply in self._corrected):

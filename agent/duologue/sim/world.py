@@ -83,6 +83,16 @@ class World:
         return self.conversation._core.state
 
     @property
+    def audible(self) -> int:
+        """Number of the reply that sounds now, 0 for none."""
+        return self.making.audible
+
+    @property
+    def cut_replies(self) -> set[int]:
+        """Replies that were cancelled."""
+        return self.watch.cut_replies
+
+    @property
     def closed(self) -> bool:
         """Whether the core has closed the session."""
         return self.closed_at is not None

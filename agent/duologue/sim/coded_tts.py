@@ -1,0 +1,66 @@
+"""A synthesiser whose audio says which word it is: each word is a level of its own, so a recording can be read back.
+
+The pace and the faults are `ScriptedTts`'s; only the samples are others. Word n is a flat stretch of the value n.
+"""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
+from duologue.testing.scripted_tts import ScriptedTts
+
+
+@dataclass(slots=True)
+class CodedWord:
+    """A word that was synthesised. `samples`: how long it is; `chunk`: the request's text that it stands in."""
+
+    text: str
+    chunk: str
+    samples: int = 0
+
+
+class CodedTts:
+    """The scripted synthesiser, in code. `words`: what the values mean, 1 being the first."""
+
+    name = "coded"
+
+    def __init__(self, inner: ScriptedTts, *, word_times: bool = True) -> None:
+        self.inner = inner
+        self.words: list[CodedWord] = []
+        self._word_times = word_times
+
+    @classmethod
+    def probe(cls) -> str:
+        """Always there."""
+        return ""
+
+    async def warm_up(self) -> None:
+        """Nothing to load."""
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+    async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
+        """Speak `request.text` in code."""
+        code = 0
+        async with aclosing(self.inner.synthesise(request)) as items:
+            async for item in items:
+                if isinstance(item, SpokenWord):
+                    self.words.append(CodedWord(request.text[item.start_char : item.end_char], request.text))
+                    code = len(self.words)
+                    if self._word_times:
+                        yield item
+                    continue
+                samples = len(item.pcm) // 2
+                self.words[code - 1].samples += samples
+                yield SpeechAudio(np.full(samples, code, dtype="<i2").tobytes())
+
+
+def heard_samples(channel: NDArray[np.int16]) -> dict[int, int]:
+    """Value → how many samples of it are in `channel`, of shape (n,); silence is left out."""
+    codes, counts = np.unique(channel, return_counts=True)
+    return {int(code): int(count) for code, count in zip(codes, counts, strict=True) if code}
