@@ -5,7 +5,6 @@ block and stays out of the reader's sight.
 """
 
 import ast
-import asyncio
 import inspect
 import re
 import shlex
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from duologue.testing import virtual_time
 
 FENCE: Final = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)[^\n]*\n(?P<code>.*?)^(?P=indent)```", re.M | re.S)
 SETUP: Final = re.compile(r"<!-- setup\n(?P<code>.*?)-->", re.S)
@@ -77,9 +78,9 @@ def run_python(code: str, where: str, first_line: int, namespace: dict[str, Any]
     run(main())
 
 
-def run_in_real_time(main: Any) -> None:
-    """`asyncio.run`: for pages that talk to the world."""
-    asyncio.run(main)
+def run_in_virtual_time(main: Any) -> None:
+    """A minute of talk on a page takes the time that its models take. What the page leaves running is cancelled."""
+    virtual_time.run(main, tasks_left="cancel")
 
 
 def commands(code: str) -> Iterator[list[str]]:

@@ -32,13 +32,13 @@ def test_a_block_knows_its_language_its_line_and_its_indent(tmp_path: Path) -> N
 def test_python_of_a_page_may_await_and_keeps_its_names() -> None:
     namespace: dict[str, Any] = {}
     code = "import asyncio\nx = 1\nasync with asyncio.timeout(5):\n    x += await asyncio.sleep(0, 2)\n"
-    blocks.run_python(code, "PAGE.md", 10, namespace, blocks.run_in_real_time)
+    blocks.run_python(code, "PAGE.md", 10, namespace, blocks.run_in_virtual_time)
     assert namespace["x"] == 3
 
 
 def test_an_error_names_the_page_and_its_own_line() -> None:
     with pytest.raises(ZeroDivisionError) as caught:
-        blocks.run_python("x = 1\nx / 0\n", "PAGE.md", 10, {}, blocks.run_in_real_time)
+        blocks.run_python("x = 1\nx / 0\n", "PAGE.md", 10, {}, blocks.run_in_virtual_time)
     last = caught.traceback[-1]
     assert (str(last.path).endswith("PAGE.md"), last.lineno + 1) == (True, 11)
 

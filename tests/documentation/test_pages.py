@@ -8,12 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer
 
 from documentation import blocks
 from documentation.blocks import Block
+from duologue import Agent, events
 from duologue.settings import load_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
@@ -52,10 +52,29 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     module = type(sys)(namespace["__name__"])
     module.__dict__.update(namespace)
     monkeypatch.setitem(sys.modules, namespace["__name__"], module)
-    blocks.run_python(blocks.setup(page), f"{page.name} (setup)", 1, module.__dict__, blocks.run_in_real_time)
+    blocks.run_python(blocks.setup(page), f"{page.name} (setup)", 1, module.__dict__, blocks.run_in_virtual_time)
     for block in blocks.blocks(page):
         if block.language == "python":
-            blocks.run_python(block.code, str(page), block.line, module.__dict__, blocks.run_in_real_time)
+            blocks.run_python(block.code, str(page), block.line, module.__dict__, blocks.run_in_virtual_time)
+    for left in [value for value in vars(module).values() if isinstance(value, Agent)]:
+        blocks.run_in_virtual_time(left.aclose())  # ten lines leave it to the end of the process
+
+
+def test_the_ten_lines_of_the_readme_hold_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = REPOSITORY / "README.md"
+    (block,) = [block for block in blocks.blocks(page) if block.language == "python"]
+    namespace: dict[str, Any] = {"heard": []}
+    blocks.run_python(blocks.setup(page), page.name, 1, namespace, blocks.run_in_virtual_time)
+    listening = block.code.replace("        ...\n", "        heard.append(event)\n")
+    assert listening != block.code
+    blocks.run_python(listening, page.name, block.line, namespace, blocks.run_in_virtual_time)
+    blocks.run_in_virtual_time(namespace["agent"].aclose())
+    ended = [event for event in namespace["heard"] if isinstance(event, events.ReplyEnded)]
+    assert [reply.heard for reply in ended][1] == (
+        "The museum opens at nine in the morning and closes at six in the evening."
+    )
+    assert [tool.spec.description for tool in [namespace["weather"]]] == ["Current weather in a city."]
 
 
 def test_a_recogniser_takes_fewer_than_forty_lines() -> None:
@@ -64,13 +83,13 @@ def test_a_recogniser_takes_fewer_than_forty_lines() -> None:
     assert len(first.code.splitlines()) < 40
 
 
-def _subcommand(words: list[str]) -> tuple[click.Command, list[str]]:
+def _subcommand(words: list[str]) -> tuple[Any, list[str]]:
     """The command that `duologue …` reaches, and the words that are left for it."""
     from duologue import cli
 
-    command: click.Command = typer.main.get_command(cli.app)
+    command: Any = typer.main.get_command(cli.app)  # of click's classes, or of those that newer typers bring along
     rest = words[1:]
-    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+    while hasattr(command, "commands") and rest and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"no such command: duologue {rest[0]}"
         command, rest = command.commands[rest[0]], rest[1:]
     return command, rest
