@@ -1,6 +1,6 @@
 """The core's data as JSON-able dicts and back: for traces, replays and sessions handed over.
 
-Types come from the annotations.
+Types come from the annotations and are checked: a trace or a snapshot may have been edited, or be of another release.
 """
 
 import types
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from duologue.core import actions, events
 
@@ -38,36 +38,53 @@ def from_data(kind: Any, data: Any) -> Any:
         return _from_union(kind, data)
     if origin in (list, tuple):
         return _from_sequence(kind, data)
-    if isinstance(kind, type):
-        if is_dataclass(kind):
-            return _from_dict(kind, data)
-        if issubclass(kind, Enum):
-            return kind(data)
-        if kind is float and isinstance(data, int):
-            return float(data)
+    if origin is dict:
+        key_kind, value_kind = get_args(kind)
+        return {from_data(key_kind, key): from_data(value_kind, value) for key, value in _fit(dict, data).items()}
+    if origin is Literal:
+        return _one_of(get_args(kind), data)
+    if isinstance(kind, type) and is_dataclass(kind):
+        return _from_dict(kind, _fit(dict, data))
+    return kind(data) if issubclass(kind, Enum) else _fit(kind, data)
+
+
+def _one_of(known: tuple[Any, ...], data: Any) -> Any:
+    if data not in known:
+        raise ValueError(f"expected one of {', '.join(map(repr, known))}, found {data!r:.60}")
+    return data
+
+
+def _fit(kind: Any, data: Any) -> Any:
+    """`data`, if it is a `kind`; a whole number is a float as well, but True is no number."""
+    if kind is float and type(data) is int:
+        return float(data)
+    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+        raise ValueError(f"expected {kind.__name__}, found {data!r:.60}")
     return data
 
 
 def _from_union(kind: Any, data: Any) -> Any:
-    if data is None:
-        return None
     options = [option for option in get_args(kind) if option is not type(None)]
-    if len(options) == 1 or not isinstance(data, dict):
+    if data is None and len(options) < len(get_args(kind)):
+        return None
+    if len(options) == 1:
         return from_data(options[0], data)
-    names = set(data)
-    fitting = [option for option in options if is_dataclass(option) and {f.name for f in fields(option)} == names]
+    names = set(_fit(dict, data))
+    fitting = [option for option in options if {field.name for field in fields(option)} == names]
     if not fitting:
-        raise ValueError(f"none of {', '.join(str(option) for option in options)} has the fields {sorted(names)}")
+        known = " or ".join(option.__name__ for option in options)
+        raise ValueError(f"expected {known}, found the fields {sorted(map(str, names))}")
     return from_data(fitting[0], data)
 
 
 def _from_sequence(kind: Any, data: Any) -> Any:
     inner = get_args(kind)
+    items = data if isinstance(data, tuple) else _fit(list, data)
     if get_origin(kind) is list:
-        return [from_data(inner[0], item) for item in data]
-    if len(inner) == 2 and inner[1] is Ellipsis:
-        return tuple(from_data(inner[0], item) for item in data)
-    return tuple(from_data(one, item) for one, item in zip(inner, data, strict=True))
+        return [from_data(inner[0], item) for item in items]
+    if inner[-1] is Ellipsis:
+        return tuple(from_data(inner[0], item) for item in items)
+    return tuple(from_data(one, item) for one, item in zip(inner, items, strict=True))
 
 
 @cache
@@ -79,7 +96,7 @@ def _from_dict(kind: type, data: dict[str, Any]) -> Any:
     hints = _hints(kind)
     unknown = set(data) - set(hints)
     if unknown:
-        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(map(str, unknown)))}")
     return kind(**{name: from_data(hints[name], value) for name, value in data.items()})
 
 

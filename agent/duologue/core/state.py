@@ -227,7 +227,7 @@ class State:
     turns: int = 0
     replies: int = 0
     voice: bool = False
-    timers: dict[str, float] = field(default_factory=dict)
+    timers: dict[Timer, float] = field(default_factory=dict)
     turn: Turn | None = None
     reply: Reply | None = None
     cutting: list[Reply] = field(default_factory=list)

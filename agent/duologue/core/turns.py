@@ -52,7 +52,7 @@ HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
     ev.SummaryMade: speaking.summarised,
 }
 
-TIMERS: Final[Mapping[str, Callable[[Core], None]]] = {
+TIMERS: Final[Mapping[Timer, Callable[[Core], None]]] = {
     Timer.ENDPOINT: listening.silence_long_enough,
     Timer.FINAL: listening.final_overdue,
     Timer.TURN: listening.turn_too_long,
