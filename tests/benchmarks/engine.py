@@ -56,7 +56,7 @@ def _runs(effort: Effort, minutes: float) -> dict[str, list[str]]:
     runs = {
         "latency": ["--turns", str(effort.turns)],
         "barge": ["--turns", str(effort.turns)],
-        "noise": ["--turns", str(max(3, effort.turns // 3))],
+        "noise": ["--turns", str(max(3, effort.turns // 5))],
         "load": [*sessions, "--seconds", f"{effort.load_s:g}"],
     }
     if minutes:

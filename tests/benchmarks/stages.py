@@ -38,7 +38,9 @@ class Script:
         self.heard = QUESTION
         self.asr = ScriptedAsr(lambda _: Utterance(self.heard, final_delay_s=0.0, whole_text_in_finals=True))
         self.llm = ScriptedLlm(lambda _: ScriptedReply(reply, first_token_s=0.2, token_s=0.02))
-        self.tts = ScriptedTts(first_audio_s=0.1, real_time_factor=0.0)
+        # A short answer takes about as long as the peers' do, a long one as long as it takes to say.
+        pace = 0.02 if reply is SHORT_REPLY else 0.06
+        self.tts = ScriptedTts(first_audio_s=0.1, seconds_per_char=pace, real_time_factor=0.0)
         self.stages = Stages(ScriptedVad(offset_delay_s=FRAME_SECONDS), self.asr, self.llm, self.tts)
 
     def setup(self, configuration: str) -> SessionSetup:

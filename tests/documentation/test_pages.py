@@ -15,6 +15,7 @@ from documentation import blocks
 from documentation.blocks import Block
 from duologue import Agent, events
 from duologue.settings import load_settings
+from duologue_pipelines.models import find_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PAGES = blocks.pages(REPOSITORY)
@@ -100,6 +101,9 @@ def _check_duologue(words: list[str]) -> None:
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     used = {word.partition("=")[0] for word in rest if word.startswith("-") and len(word) > 1}
     assert used <= options | {"--help"}, f"duologue {command.name} has no {used - options}"
+    if words[1:3] == ["models", "pull"]:
+        for spec in words[3:]:
+            find_model(spec)
 
 
 def _check_make(words: list[str]) -> None:
