@@ -216,8 +216,8 @@ class SphinxStream:
     def _use(self, heard: Heard, mark: int | None) -> None:
         self._audio.drop_to(heard.needed_from)
         final = mark is not None and mark == self._mark
-        words = self._as_written(heard.words) if final else heard.words
-        shown = self._transcript.final(words) if final else self._transcript.partial(words)
+        grow = self._transcript.final if final else self._transcript.partial
+        shown = self._as_written(grow(heard.words))
         if heard.settled:
             self._transcript.settle(shown[: heard.settled])
         text, stable = join_words(shown), self._transcript.stable
@@ -240,7 +240,7 @@ class SphinxStream:
 
     def _as_written(self, words: Sequence[Word]) -> tuple[Word, ...]:
         """`words` as the pack writes them, if they are one of its sentences."""
-        written = self._written.get(tuple(word.text for word in words))
+        written = self._written.get(tuple(word.text.lower() for word in words))
         if written is None:
             return tuple(words)
         return tuple(replace(word, text=text) for word, text in zip(words, written, strict=True))

@@ -168,7 +168,7 @@ class SphinxTurn:
         self._segment = None
 
     def _segment_words(self) -> list[Word]:
-        at = self._segment_at
+        at = float(self._segment_at)
         found = self._borrow().decoder.segments()
         return [
             atom
