@@ -67,6 +67,14 @@ def item_tokens(item: Item) -> int:
     return used
 
 
+def _without_words(item: Item) -> str:
+    """What an item without text is about."""
+    if isinstance(item, UserItem):
+        return f"(images: {len(item.images)})" if item.images else ""
+    calls = [call.name for tool_round in item.rounds for call in tool_round.calls]
+    return f"(used {', '.join(calls)})" if calls else ""
+
+
 def agent_messages(text: str, rounds: Sequence[ToolRound]) -> list[Message]:
     """A reply as messages: text up to the first tools, the tools and their results, text up to the next, and so on."""
     messages: list[Message] = []
@@ -110,9 +118,14 @@ class History:
                 return item
         return None
 
-    def add_agent(self, reply: int, heard: str, *, cut: bool, rounds: Sequence[ToolRound] = ()) -> None:
-        """A reply is over; nothing is added for one that was not heard and used no tool."""
-        if heard.strip() or rounds:
+    def add_agent(
+        self, reply: int, heard: str, *, cut: bool, rounds: Sequence[ToolRound] = (), keep: bool = False
+    ) -> None:
+        """A reply is over; nothing is added for one that was not heard and used no tool.
+
+        `keep`: a place is kept all the same, for what may yet be said to have been heard.
+        """
+        if heard.strip() or rounds or keep:
             self._add(AgentItem(reply, heard.strip(), cut, tuple(rounds)))
 
     def correct_agent(self, reply: int, heard: str) -> bool:
@@ -169,8 +182,8 @@ class History:
         lines = [self.summary] if self.summary else []
         for item in self.items[:count]:
             speaker = "User" if isinstance(item, UserItem) else "Assistant"
-            if item.text:
-                lines.append(f"{speaker}: {item.text[:EXTRACT_CHARS_MAX]}")
+            if told := item.text or _without_words(item):
+                lines.append(f"{speaker}: {told[:EXTRACT_CHARS_MAX]}")
         text = "\n".join(lines)
         return text if len(text) <= SUMMARY_CHARS_MAX else "(earlier talk left out) " + text[-SUMMARY_CHARS_MAX + 30 :]
 

@@ -391,8 +391,8 @@ def _dismiss(core: Core, reason: str) -> None:
     core.do(TurnDismissed(turn.number, reason, turn.words))
     if reason == "not recognised":
         speaking.apologise(core)
-    elif turn.owed and reason != "closing":  # it silenced an answer for nothing
-        core.state.wishes.insert(0, Wish("reply", turn=turn.owed))
+    elif (owed := turn.owed or turn.merged) and reason != "closing":  # it silenced an answer for nothing
+        core.state.wishes.insert(0, Wish("reply", turn=owed))
 
 
 def dismiss_parked(core: Core, reason: str) -> None:

@@ -175,6 +175,7 @@ def ended(core: Core, event: ReplyEnded) -> None:
         raise ProtocolError(f"reply {event.reply} ended before its turn was over")
     core.go(_trigger_at_end(core))
     state.reply = None
+    tools.abandon(core, over, "ended")  # the synthesiser broke while they ran
     core.disarm(Timer.FILLER, Timer.UNHEARD)
     if over.in_history:
         core.history.add_agent(over.number, event.heard, cut=event.cut or bool(over.failed), rounds=over.rounds)
@@ -190,15 +191,19 @@ def _trigger_at_end(core: Core) -> Trigger:
     return Trigger.REPLY_ENDED_UNDER_VOICE if core.state.voice else Trigger.REPLY_ENDED_AFTER_VOICE
 
 
-def confirm_cut(core: Core, reply: Reply, heard: str) -> None:
-    """The cancelled `reply` was heard as far as `heard`. A reply that never was released leaves no trace."""
+def confirm_cut(core: Core, reply: Reply, heard: str, *, is_sure: bool = True) -> None:
+    """The cancelled `reply` was heard as far as `heard`. A reply that never was released leaves no trace.
+
+    `is_sure` False: it was heard, and how far may still be told; it keeps its place in the history for that.
+    """
     state = core.state
     state.cutting.remove(reply)
     if not state.cutting:
         core.disarm(Timer.CUT)
     if reply.released:
         if reply.in_history:
-            core.history.add_agent(reply.number, heard, cut=True, rounds=reply.rounds)
+            keep = reply.heard and not is_sure
+            core.history.add_agent(reply.number, heard, cut=True, rounds=reply.rounds, keep=keep)
             core.do(TruncateHistory(reply.number, heard))
         if not heard.strip() and reply.cancelled != "stopped":
             listening.merge_unanswered(core, reply)
@@ -208,7 +213,7 @@ def confirm_cut(core: Core, reply: Reply, heard: str) -> None:
 def cut_overdue(core: Core) -> None:
     """Nobody confirmed the cut: what was last reported stands; the far side may correct it later."""
     for reply in list(core.state.cutting):
-        confirm_cut(core, reply, reply.heard_text)
+        confirm_cut(core, reply, reply.heard_text, is_sure=False)
 
 
 def heard_corrected(core: Core, event: HeardCorrected) -> None:

@@ -352,8 +352,11 @@ class PromptsAreWellFormed(Checker):
     name = "prompts are well formed"
     rule = "A prompt has the system text first, each call its one result right behind it, and ends with the question."
 
-    def hears(self) -> Mapping[type, Hook]:
-        return {act.BeginReply: self._asked, act.ContinueReply: self._asked}
+    def settled(self, step: Step) -> None:
+        live = self.watch.world.conversation.reply
+        for action in step.actions:
+            if isinstance(action, act.BeginReply | act.ContinueReply) and action.reply == live:
+                self._asked(action)
 
     def _asked(self, action: act.BeginReply | act.ContinueReply) -> None:
         if isinstance(action, act.BeginReply) and action.text is not None:
