@@ -72,7 +72,10 @@ def test_an_action_that_is_missing_or_one_too_many_is_a_difference(recorded):
         (lambda line: '{"kind":"event","type":"SpeechStopped","at":1.0,"until":0.9}', ":3: the core refuses"),
         (lambda line: '{"kind":"event","type":"SpeechStarted","at":-1.0,"since":0.9}', ":3: the core refuses"),
         (lambda line: '{"kind":"event","type":"SayRequested","at":0.5,"text":"5"}', "difference"),
-        (lambda line: '{"kind":"event","type":"SayRequested","at":0.5,"text":5}', ":3: ValueError: expected str, found 5"),
+        (
+            lambda line: '{"kind":"event","type":"SayRequested","at":0.5,"text":5}',
+            ":3: .*expected str, found 5",
+        ),
         (lambda line: '{"kind":"event","type":"ReplyFailed","at":1.0,"reply":1,"stage":"x","error":"y"}', "fine"),
     ],
 )
