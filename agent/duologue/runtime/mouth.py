@@ -61,19 +61,11 @@ class Mouth:
 
     def go_on(self, action: act.ContinueReply) -> None:
         """Ask the model again, with the tools' results."""
-        run = self._runs.get(action.reply)
-        if run is None:  # taken over from another process, where it had asked for tools
-            run = self._run(action.reply, released=True)
-            self._play(run)
-        run.generate(self._request(action.reply, action.tools))
+        self._runs[action.reply].generate(self._request(action.reply, action.tools))
 
     def fill(self, action: act.SpeakFiller) -> None:
         """Cover a wait."""
-        run = self._runs.get(action.reply)
-        if run is None:  # taken over as above: something to hear while the tools are waited for
-            run = self._run(action.reply, released=True)
-            self._play(run)
-        run.filler(action.text)
+        self._runs[action.reply].filler(action.text)
 
     def hold(self, action: act.HoldPlayout) -> None:
         """Silence, everything kept."""
@@ -103,6 +95,12 @@ class Mouth:
                 del self._cut_tracks[oldest]
         if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
             context.post(ev.ReplyEnded(context.now(), action.reply, heard, cut=True))
+
+    def revive(self, reply: int, heard: str, rest: str) -> None:
+        """Take over a reply that waits for its tools: `heard` was heard in another process, `rest` is said now."""
+        run = self._run(reply, released=True)
+        run.recall(heard, rest)
+        self._play(run)
 
     # --- reports --------------------------------------------------------------------------------------------------
 
@@ -161,7 +159,8 @@ class Mouth:
         context.post(ev.ReplyHeard(context.now(), reply))
 
     def _played_out(self, reply: int, heard: str) -> None:
-        self._runs.pop(reply, None)
+        if run := self._runs.pop(reply, None):
+            run.finish()
         self._count_audio()
         self._context.post(ev.ReplyEnded(self._context.now(), reply, heard))
 

@@ -58,7 +58,7 @@ class Chunk:
         """The text that the first `played` samples of this chunk say, to the word."""
         if self.complete and played >= self.samples:
             return self.text
-        heard_chars = 0
+        heard_chars, played = 0, min(played, self.samples)
         for _, end_char, start, end in self.spans():
             if played < start + (end - start) * HEARD_SHARE:
                 break

@@ -74,7 +74,7 @@ class ReplyRun:
             self._released.set()
         self._speaking = context.spawn(self._speak())
         self._generating: asyncio.Task[None] | None = None
-        self._cancelled = False
+        self._cancelled = self._mute = False
         self._begun_at = context.now()
         self._text_chars = 0
 
@@ -89,7 +89,14 @@ class ReplyRun:
 
     def generate(self, request: LlmRequest) -> None:
         """Ask the model; called again with the tools' results when it has used tools."""
-        self._generating = self._context.spawn(self._generate(request))
+        if not self._mute:  # else nobody could hear it: the reply ends with what is made
+            self._generating = self._context.spawn(self._generate(request))
+
+    def recall(self, heard: str, rest: str) -> None:
+        """`heard` of this reply was heard elsewhere; speak `rest`, which was not. To be called before all else."""
+        self.track.begin_chunk(heard).complete = True
+        if rest.strip():
+            self._chunks.put_nowait((rest, True))
 
     def filler(self, text: str) -> None:
         """Speak `text` next, if there is room; it enters no history."""
@@ -106,6 +113,11 @@ class ReplyRun:
         self._context.meter.wasted_output_chars += max(0, self._text_chars - len(heard))
         for task in self.tasks:
             task.cancel()
+
+    def finish(self) -> None:
+        """It is played out: nothing of it may live on."""
+        if self._generating:
+            self._generating.cancel()
 
     # --- text -----------------------------------------------------------------------------------------------------
 
@@ -229,6 +241,7 @@ class ReplyRun:
 
     def _drain(self) -> None:
         """The synthesiser is broken: let the model's task go, it writes for nobody."""
+        self._mute = True
         if self._generating:
             self._generating.cancel()
         while not self._chunks.empty():

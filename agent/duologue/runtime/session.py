@@ -23,6 +23,7 @@ from duologue.errors import DuologueError, InternalError, ProtocolError, StageEr
 from duologue.ports.asr import AsrContext
 from duologue.ports.llm import Llm, LlmRequest
 from duologue.ports.transport import Transport
+from duologue.runtime import snapshot
 from duologue.runtime.hearing import Ear, EarContext
 from duologue.runtime.meter import Meter
 from duologue.runtime.mouth import Mouth
@@ -31,8 +32,6 @@ from duologue.runtime.readers import Readers
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.summary import summarise
 from duologue.runtime.toolbox import Toolbox
-
-SNAPSHOT_VERSION: Final = 1
 
 
 class Session:
@@ -57,7 +56,7 @@ class Session:
         self._ear = Ear(setup.stages.vad, setup.stages.asr, self._ear_context())
         self._toolbox = Toolbox(
             setup.tools,
-            setup.remote_tools,
+            setup.remote_tools or snapshot.remote_tools(setup.snapshot or {}),
             meter=self.meter,
             post=self.post,
             note=self.note,
@@ -82,15 +81,7 @@ class Session:
         setup = self._setup
         if setup.snapshot is None:
             return Conversation(setup.policy, system=self._persona.system, pack=self._persona.name)
-        if setup.snapshot.get("version") != SNAPSHOT_VERSION:
-            raise ProtocolError(
-                f"a snapshot of version {setup.snapshot.get('version')!r}, expected {SNAPSHOT_VERSION}",
-                hint="Take it with the same release that restores it",
-            )
-        try:
-            return Conversation.restore(setup.policy, setup.snapshot["conversation"])
-        except (KeyError, ValueError) as error:
-            raise ProtocolError(f"the snapshot can't be read: {error}") from error
+        return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
         stages = self._setup.stages
@@ -126,6 +117,9 @@ class Session:
         actions = self._conversation.take_over()
         self.trace.taken_over(now)
         self.trace.actions(now, actions)
+        live = self._conversation.reply
+        if waiting := snapshot.waiting_reply(self._setup.snapshot or {}, live):
+            self._mouth.revive(live, *waiting)
         self._carry_out_all(actions)
 
     async def __aexit__(
@@ -412,7 +406,7 @@ class Session:
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON-able data; `agent.session(transport, snapshot=…)` goes on from it elsewhere."""
         self._mouth.report()
-        return {"version": SNAPSHOT_VERSION, "id": self.id, "conversation": self._conversation.snapshot()}
+        return snapshot.take(self.id, self._conversation, self._toolbox.remote)
 
     # --- what the core's actions mean -----------------------------------------------------------------------------
 

@@ -40,6 +40,11 @@ class Toolbox:
         ours = (tool.spec for name, tool in self._tools.items() if name not in self._remote)
         return (*ours, *self._remote.values())
 
+    @property
+    def remote(self) -> tuple[ToolSpec, ...]:
+        """Those of the far side."""
+        return tuple(self._remote.values())
+
     def traits(self, name: str) -> ReplyTools:
         """Time-out, who runs it, whether it can be stopped."""
         if name in self._remote:

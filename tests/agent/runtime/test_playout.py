@@ -62,7 +62,7 @@ def test_each_chinese_character_is_heard_for_itself():
 def test_while_it_is_synthesised_a_chunk_is_taken_to_be_as_long_as_usual():
     begun = chunk("This is a sentence of some length.", SECOND // 4, complete=False)
     assert begun.heard(SECOND // 4) == "This"
-    assert chunk("今天天气很好", 1000, complete=False).heard(int(0.9 * SECOND)) == "今天天气"
+    assert chunk("今天天气很好", int(0.9 * SECOND), complete=False).heard(SECOND) == "今天天气"
 
 
 def test_a_chunk_without_sound_is_heard_when_it_is_reached():
