@@ -18,6 +18,23 @@ def take_over(core: Core) -> None:
     speaking.cut_overdue(core)
 
 
+def unheard(text: str, heard: str) -> str:
+    """The rest of a reply's `text` when `heard` of it was heard.
+
+    A chunk that the synthesiser left out is missing in `heard`: then it goes on behind the longest end of `heard` that
+    stands in the text.
+    """
+    if text.startswith(heard):
+        return text[len(heard) :]
+    begin, end = 0, len(heard)  # the longest end that is found begins after `begin`, at `end` at the latest
+    while end - begin > 1:
+        middle = (begin + end) // 2
+        begin, end = (begin, middle) if heard[middle:] in text[middle:] else (middle, end)
+    if not heard[end:].strip():
+        return text
+    return text[text.index(heard[end:], end) + len(heard) - end :]
+
+
 def _take_over_turn(core: Core) -> None:
     """The open turn keeps its words; a new recogniser hears the rest.
 
@@ -51,7 +68,7 @@ def _take_over_reply(core: Core) -> None:
     if reply.in_history:
         core.history.add_agent(reply.number, reply.heard_text, cut=True, rounds=reply.rounds)
     if reply.generated or reply.script is not None:
-        going_on = Reply(0, reply.turn, script=text[len(reply.heard_text) :], interruptible=reply.interruptible)
+        going_on = Reply(0, reply.turn, script=unheard(text, reply.heard_text), interruptible=reply.interruptible)
         going_on.in_history, going_on.apology = reply.in_history, reply.apology
         speaking.begin(core, going_on)
     else:

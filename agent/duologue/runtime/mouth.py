@@ -61,7 +61,8 @@ class Mouth:
 
     def go_on(self, action: act.ContinueReply) -> None:
         """Ask the model again, with the tools' results."""
-        self._runs[action.reply].generate(self._request(action.reply, action.tools))
+        request = self._request(action.reply, action.tools)
+        self._runs[action.reply].generate(request, may_use_tools=action.tools)
 
     def fill(self, action: act.SpeakFiller) -> None:
         """Cover a wait."""

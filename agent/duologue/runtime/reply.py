@@ -75,6 +75,7 @@ class ReplyRun:
         self._speaking = context.spawn(self._speak())
         self._generating: asyncio.Task[None] | None = None
         self._cancelled = self._mute = False
+        self._may_use_tools = True
         self._begun_at = context.now()
         self._text_chars = 0
 
@@ -87,8 +88,12 @@ class ReplyRun:
         """Speak `text` as it stands; no model is asked."""
         self._generating = self._context.spawn(self._recite(text))
 
-    def generate(self, request: LlmRequest) -> None:
-        """Ask the model; called again with the tools' results when it has used tools."""
+    def generate(self, request: LlmRequest, *, may_use_tools: bool = True) -> None:
+        """Ask the model; called again with the tools' results when it has used tools.
+
+        `may_use_tools` False: it has used them often enough. A call is noted then and not asked for.
+        """
+        self._may_use_tools = may_use_tools
         if not self._mute:  # else nobody could hear it: the reply ends with what is made
             self._generating = self._context.spawn(self._generate(request))
 
@@ -180,6 +185,9 @@ class ReplyRun:
     def _no_text(self, item: ToolCallRequest | Usage | LlmFinished) -> int:
         """Deal with an item that is no text; how many tools it calls."""
         if isinstance(item, ToolCallRequest):
+            if not self._may_use_tools:
+                self._context.note("llm", f"it was given no tools any more and wants {item.call.name}: left out")
+                return 0
             self._request_tool(item.call)
             return 1
         if isinstance(item, Usage):

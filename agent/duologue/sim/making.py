@@ -133,20 +133,22 @@ class Making:
 
     def go_on(self, number: int, *, tools: bool) -> None:
         """The model is asked again."""
-        self._generate(self._made_anew(number), tools=tools)
+        self._generate(self._made[number], tools=tools)
 
     def fill(self, number: int, text: str) -> None:
         """Something to hear while one waits."""
-        made = self._made_anew(number)
+        made = self._made[number]
         made.waiting += 1
         self._world.later(self._world.rng.uniform(*self._world.scenario.tts_s), self._spoken, made, text, False)
 
-    def _made_anew(self, number: int) -> Made:
-        made = self._made.get(number)
-        if made is None:  # taken over from another process, where it had asked for tools
-            made = self._made[number] = Made(number, 0, True, False)
-            self._play(made)
-        return made
+    def revive(self, number: int, heard: str, rest: str) -> None:
+        """A reply that waits for its tools goes on here: `heard` was heard in another process, `rest` is said now."""
+        made = self._made[number] = Made(number, 0, True, False)
+        made.pieces.append(Piece(heard, 0.0))
+        if rest.strip():
+            made.waiting += 1
+            self._world.later(self._world.rng.uniform(*self._world.scenario.tts_s), self._spoken, made, rest, True)
+        self._play(made)
 
     def hold(self, number: int) -> None:
         """Silence at once."""
@@ -241,7 +243,7 @@ class Making:
             first_s += world.rng.uniform(1.0, 8.0)
         count = 0 if world.strikes("llm empty") else world.rng.choice((1, 1, 2, 3, 5))
         calls = 0
-        if world.rng.random() < world.scenario.tools and (tools or world.strikes("llm wild")):
+        if world.rng.random() < world.scenario.tools and tools:
             calls = world.rng.randint(1, 24) if world.strikes("llm wild") else world.rng.choice((1, 1, 2, 3))
             count = min(count, 1)
         fails_at = world.rng.randint(0, count) if world.strikes("llm failing") else -1

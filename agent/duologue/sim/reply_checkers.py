@@ -308,6 +308,11 @@ class ToolsAreAnswered(Checker):
             self.blame(f"reply {live} waits for tools that have all answered")
 
 
+def _is_shown(item: Item) -> bool:
+    """Whether `item` appears in prompts: not if it only keeps the place of a cut reply."""
+    return isinstance(item, UserItem) or bool(item.text or item.rounds)
+
+
 class PromptPrefixIsStable(Checker):
     """The beginning of the prompt stays."""
 
@@ -339,8 +344,9 @@ class PromptPrefixIsStable(Checker):
     def _compare(self, items: tuple[Item, ...]) -> None:
         """Turns that another one continued may have gone; the last item may be such a one."""
         before = [item for item in self._items if not (isinstance(item, UserItem) and item.turn in self._continued)]
-        for index, item in enumerate(before):
-            now = items[index] if index < len(items) else None
+        shown = [item for item in items if _is_shown(item)]
+        for index, item in enumerate(filter(_is_shown, before)):
+            now = shown[index] if index < len(shown) else None
             if now != item and not (isinstance(item, AgentItem) and item.reply in self._corrected):
                 self.blame(f"item {index} was {item} and is {now}")
                 return

@@ -15,6 +15,7 @@ from typing import Any, Final
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
+from duologue.core.handover import unheard
 from duologue.core.state import State
 from duologue.core.turns import Conversation, Phase
 from duologue.errors import ProtocolError
@@ -285,5 +286,13 @@ class World:
         self.life += 1
         self.making.silence()
         self._make_stages()
-        self._drain(lambda: self._done(Step("take_over", self.now, json.loads(text), self.conversation.take_over())))
+        self._drain(lambda: self._take_over(json.loads(text)))
         self.caller.heard_anew()
+
+    def _take_over(self, snapshot: dict[str, Any]) -> None:
+        before = self.state.reply
+        actions = self.conversation.take_over()
+        reply = self.state.reply
+        if reply is not None and before is not None and reply.number == before.number:
+            self.making.revive(reply.number, reply.heard_text, unheard(reply.text, reply.heard_text))
+        self._done(Step("take_over", self.now, snapshot, actions))
