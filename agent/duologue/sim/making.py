@@ -70,7 +70,8 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 @dataclass(slots=True)
 class Made:
-    """A reply being made. `pieces`: synthesised so far. `complete`: no more come."""
+    """A reply being made. `pieces`: synthesised so far; `waiting`: how many more are on their way, the last of
+    them until `busy_until`. `complete`: no more come."""
 
     number: int
     turn: int
@@ -78,6 +79,7 @@ class Made:
     scripted: bool
     pieces: list[Piece] = field(default_factory=list)
     waiting: int = 0
+    busy_until: float = 0.0
     complete: bool = False
     cancelled: bool = False
     rounds: int = 0
@@ -138,16 +140,14 @@ class Making:
     def fill(self, number: int, text: str) -> None:
         """Something to hear while one waits."""
         made = self._made[number]
-        made.waiting += 1
-        self._world.later(self._world.rng.uniform(*self._world.scenario.tts_s), self._spoken, made, text, False)
+        self._synthesise(made, text, in_text=False)
 
     def revive(self, number: int, heard: str, rest: str) -> None:
         """A reply that waits for its tools goes on here: `heard` was heard in another process, `rest` is said now."""
         made = self._made[number] = Made(number, 0, True, False)
         made.pieces.append(Piece(heard, 0.0))
         if rest.strip():
-            made.waiting += 1
-            self._world.later(self._world.rng.uniform(*self._world.scenario.tts_s), self._spoken, made, rest, True)
+            self._synthesise(made, rest)
         self._play(made)
 
     def hold(self, number: int) -> None:
@@ -280,11 +280,7 @@ class Making:
     def _hand_over(self, made: Made, text: str) -> None:
         world = self._world
         world.post(ev.ReplyText(world.now, made.number, text))
-        made.waiting += 1
-        delay_s = world.rng.uniform(*world.scenario.tts_s)
-        if world.strikes("tts slow"):
-            delay_s += world.rng.uniform(0.3, 3.0)
-        world.later(delay_s, self._spoken, made, text, True)
+        self._synthesise(made, text)
 
     def _generated(self, made: Made, *, more: bool) -> None:
         made.complete = not more
@@ -292,6 +288,16 @@ class Making:
         self._wake_or_end(made)
 
     # --- speech ---
+
+    def _synthesise(self, made: Made, text: str, *, in_text: bool = True) -> None:
+        """One chunk after the other."""
+        world = self._world
+        delay_s = world.rng.uniform(*world.scenario.tts_s)
+        if world.strikes("tts slow"):
+            delay_s += world.rng.uniform(0.3, 3.0)
+        made.waiting += 1
+        made.busy_until = max(world.now, made.busy_until) + delay_s
+        world.later(made.busy_until - world.now, self._spoken, made, text, in_text)
 
     def _spoken(self, made: Made, text: str, in_text: bool) -> None:
         """A chunk is synthesised, or was not to be; two failures in a row end the reply."""

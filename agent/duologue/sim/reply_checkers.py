@@ -308,11 +308,6 @@ class ToolsAreAnswered(Checker):
             self.blame(f"reply {live} waits for tools that have all answered")
 
 
-def _is_shown(item: Item) -> bool:
-    """Whether `item` appears in prompts: not if it only keeps the place of a cut reply."""
-    return isinstance(item, UserItem) or bool(item.text or item.rounds)
-
-
 class PromptPrefixIsStable(Checker):
     """The beginning of the prompt stays."""
 
@@ -340,16 +335,23 @@ class PromptPrefixIsStable(Checker):
         if (system, summary) == (self._system, self._summary):
             self._compare(items)
         self._system, self._summary, self._items = system, summary, items
+        self._corrected.clear()
 
     def _compare(self, items: tuple[Item, ...]) -> None:
         """Turns that another one continued may have gone; the last item may be such a one."""
         before = [item for item in self._items if not (isinstance(item, UserItem) and item.turn in self._continued)]
-        shown = [item for item in items if _is_shown(item)]
-        for index, item in enumerate(filter(_is_shown, before)):
-            now = shown[index] if index < len(shown) else None
-            if now != item and not (isinstance(item, AgentItem) and item.reply in self._corrected):
+        settled = list(filter(self._is_settled, items))
+        for index, item in enumerate(filter(self._is_settled, before)):
+            now = settled[index] if index < len(settled) else None
+            if now != item:
                 self.blame(f"item {index} was {item} and is {now}")
                 return
+
+    def _is_settled(self, item: Item) -> bool:
+        """Neither a reply whose heard text was corrected since, nor one without any, which no prompt shows."""
+        if isinstance(item, UserItem):
+            return True
+        return item.reply not in self._corrected and bool(item.text or item.rounds)
 
 
 class PromptsAreWellFormed(Checker):
