@@ -174,11 +174,12 @@ def _sure(core: Core, event: FinalTranscript) -> str:
 
 
 def final(core: Core, event: FinalTranscript) -> None:
-    """The recogniser's last word up to some stop."""
+    """The recogniser's last word up to some stop. One that was given up is welcome as long as the turn is open."""
     turn = _turn_numbered(core, event.turn)
-    if turn is None or not turn.final_mark < event.mark <= turn.mark:
+    if turn is None or not turn.heard_mark < event.mark <= turn.mark:
         return
-    turn.text, turn.final_mark, turn.heard_mark = event.text, event.mark, event.mark
+    turn.text, turn.heard_mark = event.text, event.mark
+    turn.final_mark = max(turn.final_mark, event.mark)
     turn.evidence = _sure(core, event)
     turn.language = event.language or turn.language
     _words_changed(core)

@@ -298,7 +298,7 @@ class Caller:
             ev.ReplyHeard(now, max(0, state.replies - 1)),
             ev.PartialTranscript(now, state.turns - 1, "long ago"),
             ev.FinalTranscript(now, max(0, state.turns - 1), 1, "long ago"),
-            ev.SummaryMade(now, 3, "nobody asked"),
+            ev.SummaryMade(now, 999, "nobody asked"),
         )
 
     # --- what the caller's mouth does, and what the detector makes of it ------------------------------------------
