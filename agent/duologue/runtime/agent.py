@@ -14,11 +14,12 @@ from typing import Any, Final, Protocol, Self
 
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
-from duologue.errors import ConfigurationError, StageOverloaded
+from duologue.errors import ConfigurationError, PackError, StageOverloaded
 from duologue.packs import Pack, find_pack
 from duologue.ports.transport import Transport
 from duologue.runtime.parts import Persona, SessionSetup, Stages
 from duologue.runtime.session import Session
+from duologue.runtime.snapshot import pack_of
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool
 from duologue.settings import Settings, load_settings
@@ -141,7 +142,8 @@ class Agent:
         self._opening += 1
         try:
             await self.ready()
-            session = Session(transport, self._setup(snapshot, trace, policy))
+            setup = self._setup(snapshot, trace, policy)
+            session = Session(transport, setup)
         finally:
             self._opening -= 1
         self.live.add(session)
@@ -149,6 +151,10 @@ class Agent:
             async with session:
                 for text in self.notes:
                     session.note("auto", text)
+                if (pack := pack_of(snapshot)) and pack != setup.persona.name:
+                    session.note(
+                        "pack", f"{pack} is not known here: its words go on in the voice of {setup.persona.name}"
+                    )
                 yield session
         finally:
             self.live.discard(session)
@@ -157,13 +163,23 @@ class Agent:
         settings = self.settings
         return SessionSetup(
             stages=self.stages,
-            persona=self._persona or Persona("none"),
+            persona=self._persona_for(pack_of(snapshot)),
             policy=policy or settings.policy(),
             tools=self._tools,
             remote_tools=self._remote_tools,
             traced=self._tracer(trace),
             snapshot=snapshot,
         )
+
+    def _persona_for(self, pack: str) -> Persona:
+        """Who speaks in a session: the agent's own persona, or that of `pack`, with which it was handed over."""
+        own = self._persona or Persona("none")
+        if self._pack is None or pack in ("", own.name):
+            return own
+        try:
+            return self.persona(pack)
+        except (ConfigurationError, PackError):
+            return own
 
     def _tracer(self, path: Path | None) -> Callable[[str, Callable[[], Mapping[str, Any]]], Trace]:
         """`session id, header → trace`, into `path` or a file of its own in the settings' folder."""

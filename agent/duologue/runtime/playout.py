@@ -259,12 +259,10 @@ class Playout:
         if track is None:
             return None, 0
         self._stop_timer()
-        try:
-            position = self.position(after_flush=self._flush())
-        finally:  # silent, even if the transport fails to say how silent
-            self._track = None
-            track.on_more = None
-            track.forget_audio()
+        position = self.position(after_flush=self._flush())
+        self._track = None
+        track.on_more = None
+        track.forget_audio()
         return track, position
 
     def position(self, *, after_flush: int | None = None) -> int:
@@ -307,7 +305,11 @@ class Playout:
         return int((self._loop.time() - self._began_at) * SAMPLE_RATE_HZ) if self._told_heard else 0
 
     def _flush(self) -> int:
-        dropped = self._transport.flush()
+        try:
+            dropped = self._transport.flush()
+        except Exception as error:  # as in `_guarded`
+            self._listener.on_failed(error)
+            return 0
         self.sent_samples -= dropped
         return dropped
 

@@ -48,7 +48,7 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._t0 = self._loop.time() - self._conversation.now
         self._inbox: deque[ev.Event] = deque()
-        self._draining = False
+        self._draining = self._failed = False
         self._timer: asyncio.TimerHandle | None = None
         self._readers = Readers()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,23 +185,19 @@ class Session:
 
     def _fail(self, error: BaseException) -> None:
         """Something that the session can't do without broke: end, and remember what was heard until now."""
-        if self._closed.is_set():
+        if self._closed.is_set() or self._failed:
             return
+        self._failed = True
         self.error = _as_ours(error)
         self.note("transport" if isinstance(error, TransportError) else "internal", str(self.error))
-        try:
-            self.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
-        except ProtocolError as second:
-            self._crash(second)
+        self.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
 
     def _crash(self, error: BaseException) -> None:
         """The core or one of its actions broke: say so and end, rather than hang."""
         self.error = self.error or _as_ours(error)
         self.note("internal", str(_as_ours(error)))
-        try:
-            self._mouth.silence()
-        finally:
-            self._end_events()
+        self._mouth.silence()
+        self._end_events()
 
     # --- beats ----------------------------------------------------------------------------------------------------
 

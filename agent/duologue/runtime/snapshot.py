@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from duologue.core.codec import from_data, to_data
+from duologue.core.codec import to_data
+from duologue.core.handover import unheard
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
 from duologue.core.turns import Conversation
@@ -38,9 +39,21 @@ def restore(policy: Policy, snapshot: Mapping[str, Any]) -> Conversation:
 def remote_tools(snapshot: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
     """What the far side offered when `snapshot` was taken."""
     try:
-        return tuple(from_data(ToolSpec, spec) for spec in snapshot.get("remote_tools", ()))
-    except (TypeError, ValueError) as error:
-        raise ProtocolError(f"the snapshot's remote_tools can't be read: {error}") from error
+        return tuple(
+            ToolSpec(str(spec["name"]), str(spec["description"]), dict(spec["parameters"]))
+            for spec in snapshot.get("remote_tools", ())
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(f"the snapshot's remote_tools can't be read: {error!r}") from error
+
+
+def pack_of(snapshot: Mapping[str, Any] | None) -> str:
+    """Name of the pack that spoke, or was to speak from the next turn on; empty where nothing says so."""
+    try:
+        state = (snapshot or {})["conversation"]["state"]
+        return str(state["next_pack"][0] if state["next_pack"] else state["pack"])
+    except (IndexError, KeyError, TypeError):
+        return ""
 
 
 def waiting_reply(snapshot: Mapping[str, Any], live: int) -> tuple[str, str] | None:
@@ -50,4 +63,4 @@ def waiting_reply(snapshot: Mapping[str, Any], live: int) -> tuple[str, str] | N
     if not reply or reply["number"] != live:
         return None
     heard, text = reply["heard_text"], reply["text"]
-    return heard, text[len(heard) :]
+    return heard, unheard(text, heard)

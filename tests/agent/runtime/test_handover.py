@@ -217,3 +217,14 @@ def test_a_session_is_taken_over_without_a_second_greeting(hand_over):
 def test_a_state_that_is_none_is_refused_with_the_reason(call, snapshot, problem):
     with pytest.raises(ProtocolError, match=problem):
         call(session_options={"snapshot": snapshot}).go()
+
+
+def test_tools_of_the_far_side_that_are_none_are_refused(call):
+    taken = []
+
+    async def during(session, transport):
+        taken.append({**session.snapshot(), "remote_tools": [{"name": "x"}]})
+
+    call(during=during, hang_up=0.5).go()
+    with pytest.raises(ProtocolError, match="remote_tools can't be read: KeyError"):
+        call(session_options={"snapshot": taken[0]}).go()
