@@ -389,11 +389,10 @@ def session_too_long(core: Core) -> None:
 
 
 def _say_goodbye(core: Core, reason: str) -> None:
-    if not core.state.closing:
-        refuse_waiting(core, "closing")
-        if core.policy.limits.farewell:
-            core.state.wishes.append(Wish("say", core.policy.limits.farewell))
-        close_wanted(core, CloseRequested(core.state.now, reason))
+    refuse_waiting(core, "closing")
+    if core.policy.limits.farewell:
+        core.state.wishes.append(Wish("say", core.policy.limits.farewell))
+    close_wanted(core, CloseRequested(core.state.now, reason))
 
 
 def close_wanted(core: Core, event: CloseRequested) -> None:

@@ -122,9 +122,9 @@ class Talk:
         return self
 
     def parked(self) -> "Talk":
-        """A noise of 0.2 s over the agent; its final is late, so the agent went on at 3.4 with turn 2 parked."""
+        """A noise of 0.2 s over the agent; its final is late, so the agent went on by 3.5 with turn 2 parked."""
         self.talked_over().feed(SpeechStopped(3.2, until=3.15))
-        self.advance(3.4)
+        self.advance(3.5)
         return self
 
     def greeted(self, text: str = "Hello.") -> "Talk":

@@ -204,7 +204,7 @@ def test_what_is_summarised_is_the_old_summary_and_the_first_items(begin):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_snapshot_survives_json(begin, way):
     talk = WAYS[way](begin())
-    talk.feed(*([] if talk.phase == Phase.CLOSED else [ev.PackChanged(3.4, "other", "Be other.")]))
+    talk.feed(*([] if talk.phase == Phase.CLOSED else [ev.PackChanged(3.5, "other", "Be other.")]))
     snapshot = talk.conversation.snapshot()
     again = Conversation.restore(talk.policy, json.loads(json.dumps(snapshot)))
     assert again.snapshot() == snapshot

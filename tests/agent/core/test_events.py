@@ -1,0 +1,30 @@
+"""What the core is told and what it asks for: frozen, small, explained."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from duologue.core import actions, events
+from duologue.core.codec import NAMED
+from duologue.core.turns import HANDLERS
+from duologue.runtime.session import CARRY_OUT
+
+KINDS = [kind for kind in NAMED.values() if kind not in (events.Event, actions.Action, events.Word)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_each_is_frozen_and_says_what_it_means(kind):
+    item = kind.__new__(kind)
+    with pytest.raises((FrozenInstanceError, TypeError)):
+        item.at = 1.0
+    assert kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}(")
+
+
+def test_each_event_is_handled_by_the_core_or_by_the_shell():
+    kinds = {kind for kind in KINDS if issubclass(kind, events.Event)}
+    assert kinds - set(HANDLERS) == {events.PlayoutReported}
+
+
+def test_each_action_is_carried_out_or_only_told():
+    told = {actions.TurnEnded, actions.TurnDismissed, actions.TruncateHistory, actions.RefuseSay}
+    assert {kind for kind in KINDS if issubclass(kind, actions.Action)} - set(CARRY_OUT) == told
