@@ -34,7 +34,9 @@ class Line(Protocol):
     rng: random.Random
     scenario: Scenario
     tally: Tally
-    now: float
+
+    @property
+    def now(self) -> float: ...
 
     @property
     def closed(self) -> bool: ...
@@ -310,12 +312,17 @@ class Caller:
             world.tally.turns += 1
         self.said += [SpokenWord(word.text, now + word.start, now + word.end) for word in said.words]
         self._busy_until = now + said.seconds
-        deaf = said.seconds < 0.6 and world.strikes("vad deaf")
         for start, end in said.bursts:
             self._bursts = [*self._bursts[-8:], (now + start, now + end)]
             world.plan(end, self._voice_off, now + end)
-            if not deaf:
-                self._detect(start, end)
+        self._utter(said)
+
+    def _utter(self, said: Utterance) -> None:
+        """Let the detector hear it, or not."""
+        if said.seconds < 0.6 and self._world.strikes("vad deaf"):
+            return
+        for start, end in said.bursts:
+            self._detect(start, end)
 
     def _detect(self, start: float, end: float) -> None:
         world, now, rng = self._world, self._world.now, self._rng

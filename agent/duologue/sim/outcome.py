@@ -1,8 +1,11 @@
 """What comes of one conversation, at either depth."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from duologue.sim.tally import Tally
+
+VIOLATIONS_MAX: Final = 20  # of one conversation: one tells enough, twenty tell how it went on
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The rules about replies, their tools, and what is remembered of them."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from duologue.core import actions as act
@@ -37,7 +38,7 @@ class SilentAfterTheCut(Checker):
             self.blame(f"{action} after the cut")
 
     def settled(self, step: Step) -> None:
-        audible = self.watch.world.making.audible
+        audible = self.watch.world.audible
         if not audible:
             return
         reply, phase = self.state.reply, self.state.phase
@@ -170,6 +171,7 @@ class HistoryIsWhatWasHeard(Checker):
         self._said: dict[int, str] = {}
         self._kept: set[int] = set()  # replies that may enter the history
         self._released: set[int] = set()
+        self._begun_replies: set[int] = set()
         self._due: list[int] = []
 
     def hears(self) -> Mapping[type, Hook]:
@@ -184,6 +186,7 @@ class HistoryIsWhatWasHeard(Checker):
         }
 
     def _begun(self, action: act.BeginReply) -> None:
+        self._begun_replies.add(action.reply)
         if action.in_history:
             self._kept.add(action.reply)
         if not action.speculative:
@@ -203,7 +206,21 @@ class HistoryIsWhatWasHeard(Checker):
             self._due.append(event.reply)
 
     def taken_over(self) -> None:
+        for item in self.watch.world.conversation.history:  # in the trace of another process this is all there is
+            if isinstance(item, UserItem):
+                self._said.setdefault(item.turn, item.text)
+            else:
+                self._adopt(item.reply, item.text)
+        for reply in (*self.state.cutting, *([self.state.reply] if self.state.reply else [])):
+            if reply.released and reply.in_history:
+                self._adopt(reply.number, reply.heard_text)
         self._due.append(0)
+
+    def _adopt(self, reply: int, heard: str) -> None:
+        if reply not in self._begun_replies:
+            self._kept.add(reply)
+            self._released.add(reply)
+            self._heard[reply] = heard
 
     def settled(self, step: Step) -> None:
         if self._due:
@@ -290,6 +307,10 @@ class ToolsAreAnswered(Checker):
         self._running.clear()
         reply = self.state.reply
         for call in reply.calls if reply else ():
+            wanted = ev.ToolRequested(
+                0.0, reply.number if reply else 0, call.call_id, call.name, call.arguments, call.timeout_s
+            )
+            self._wanted.setdefault(call.call_id, replace(wanted, far_side=call.far_side, cancellable=call.cancellable))
             if call.far_side and call.output is None and call.deadline is not None:
                 self._running[call.call_id] = call.deadline
 

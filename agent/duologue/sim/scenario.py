@@ -47,6 +47,8 @@ FAULTS: Final = {
     "hand clumsy": 0.15,
     "reply late": 0.15,
     "handover": 0.2,
+    "frames lost": 0.25,
+    "frames late": 0.25,
 }
 SOUND_SHARE: Final = 0.1  # of the conversations have no fault at all
 

@@ -7,18 +7,16 @@ whoever breaks the rule; the first few blames of a conversation are kept.
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 
 from duologue.core import events as ev
 from duologue.core.actions import Action
+from duologue.core.state import State
+from duologue.core.turns import Conversation
 from duologue.errors import ProtocolError
-from duologue.sim.outcome import Violation
-
-if TYPE_CHECKING:
-    from duologue.core.state import State
-    from duologue.sim.world import World
-
-VIOLATIONS_MAX: Final = 20  # of one conversation: one tells enough, twenty tell how it went on
+from duologue.sim.outcome import VIOLATIONS_MAX, Violation
+from duologue.sim.scenario import Scenario
+from duologue.sim.tally import Tally
 
 # What a person or a program does, who cannot know the phase: the only events that the core may refuse.
 HAND_EVENTS: Final = (
@@ -49,6 +47,29 @@ class Step:
 Hook = Callable[[Any], object]
 
 
+class Watched(Protocol):
+    """A conversation with what the checkers look at. `begun`: the snapshot that it began with.
+
+    `audible`: number of the reply that sounds now, 0 for none or where nothing is known of sound.
+    """
+
+    seed: int
+    scenario: Scenario
+    tally: Tally
+    conversation: Conversation
+    begun: dict[str, Any]
+    now: float
+
+    @property
+    def state(self) -> State: ...
+
+    @property
+    def audible(self) -> int: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+
 class Checker:
     """One rule. `hears`: what it is told, by type of event or action; `settled`: a step is done and carried out."""
 
@@ -59,7 +80,7 @@ class Checker:
         self.watch = watch
 
     @property
-    def state(self) -> "State":
+    def state(self) -> State:
         """The core's state after the step."""
         return self.watch.world.state
 
@@ -84,7 +105,7 @@ class Checker:
 class Watch:
     """All checkers of one conversation."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: Watched) -> None:
         from duologue.sim.checkers import CHECKERS
 
         self.world = world
