@@ -4,7 +4,7 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.handover import CARRY_ON, UNKNOWN_RESULT
+from duologue.core.handover import CARRY_ON, UNKNOWN_RESULT, unheard
 from duologue.core.history import AgentItem
 from duologue.core.turns import Phase
 
@@ -194,3 +194,18 @@ def test_a_summary_that_was_being_made_is_asked_for_again(begin):
     talk.feed(*(ev.TypedTurn(0.1 * n, f"Note {n}.", reply=False) for n in range(1, 4)))
     assert talk.all(act.SummariseHistory) == [act.SummariseHistory(1)]
     assert talk.moved_elsewhere().actions == [act.SummariseHistory(1)]
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "rest"),
+    [
+        ("One. Two. Three.", "", "One. Two. Three."),
+        ("One. Two. Three.", "One. Two.", " Three."),
+        ("One. Two. Three.", "One. Th", "ree."),
+        ("One. Two. Three.", "One. Two. Three.", ""),
+        ("One. Two.", "Nine", "One. Two."),
+    ],
+)
+def test_the_rest_of_a_text_goes_on_behind_what_was_heard_of_it(text, heard, rest):
+    """A chunk that the synthesiser left out is missing in what was heard."""
+    assert unheard(text, heard) == rest
