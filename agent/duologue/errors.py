@@ -25,7 +25,8 @@ class DuologueError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return f"{message}. {self.hint}" if self.hint else message
+        stop = "" if message.endswith((".", "!", "?", "…")) else "."  # what a server said may end with its own
+        return f"{message}{stop} {self.hint}" if self.hint else message
 
 
 class ConfigurationError(DuologueError):

@@ -88,6 +88,8 @@ class Mouth:
             self._count_audio()
         heard = track.heard(position) if track else ""
         if run:
+            if action.reason == "late":
+                context.note(run.waits_for, f"reply {action.reply} was given up: nothing of it could be heard in time")
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:

@@ -84,6 +84,11 @@ class ReplyRun:
         """What runs for it."""
         return [self._speaking, *([self._generating] if self._generating else [])]
 
+    @property
+    def waits_for(self) -> str:
+        """The stage that has the next move."""
+        return "tts" if self._text_chars else "llm"
+
     def say(self, text: str) -> None:
         """Speak `text` as it stands; no model is asked."""
         self._generating = self._context.spawn(self._recite(text))

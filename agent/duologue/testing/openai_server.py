@@ -184,6 +184,10 @@ class OpenAiServer:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    def misbehave(self, *faults: Fault) -> None:
+        """From now on commit these instead of those before; none of them: behave."""
+        self._faults = [(fault, fault.requests) for fault in faults]
+
     async def until(self, holds: Callable[[], bool], timeout_s: float = 2.0) -> None:
         """Wait until `holds()`, looked at whenever a stream begins, sends or ends. Raises `TimeoutError`."""
         async with asyncio.timeout(timeout_s):

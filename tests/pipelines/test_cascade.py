@@ -1,0 +1,129 @@
+"""The stages as settings name them, and what `auto` takes where they don't."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from duologue.errors import ConfigurationError, StageUnavailable
+from duologue.packs import find_pack
+from duologue.settings import Settings, StageChoice
+from duologue.testing.openai_server import OpenAiServer
+from duologue.testing.scripted_llm import ScriptedReply
+from duologue_pipelines import cascade
+from duologue_pipelines.llm import discover
+from duologue_pipelines.llm.openai import OpenAiLlm
+from duologue_pipelines.llm.rehearsal import RehearsalLlm
+
+HELLO = ScriptedReply("Hello.", first_token_s=0.0, token_s=0.0)
+EMBEDDED = {
+    "vad": StageChoice(use="webrtc"),
+    "asr": StageChoice(use="pocketsphinx"),
+    "tts": StageChoice(use="espeak"),
+}
+Build = Callable[..., cascade.Cascade]
+
+
+@pytest.fixture
+def build(monkeypatch: pytest.MonkeyPatch) -> Build:
+    """The stages on a machine where no server of the developer's is asked, and no key of theirs is seen."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(discover, "discover", functools.partial(discover.discover, timeout_s=2.0, servers=()))
+
+    def run(pack: str | None = "assistant", **choices: Any) -> cascade.Cascade:
+        settings = Settings(**{**EMBEDDED, **choices})
+        return asyncio.run(cascade.build(settings, find_pack(pack) if pack else None))
+
+    return run
+
+
+def test_with_nothing_there_the_rehearsal_answers_and_says_so(build: Build) -> None:
+    built = build()
+    assert isinstance(built.stages.llm, RehearsalLlm) and not built.stages.llm.is_language_model
+    assert built.stages.llm.exchanges == find_pack("assistant").samples
+    assert built.notes == (
+        "llm: rehearsal (always there; no language model: it answers from the pack's sample dialogues)",
+    )
+    assert [stage.name for stage in built.stages.all()] == ["webrtc", "pocketsphinx", "rehearsal", "espeak"]
+
+
+def test_a_server_that_the_environment_names_is_taken_with_its_first_model(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def whole() -> cascade.Cascade:
+        async with OpenAiServer([HELLO], models=("tts-1", "talker")) as server:
+            monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+            return await cascade.build(Settings(**EMBEDDED), None)
+
+    built = asyncio.run(whole())
+    assert isinstance(built.stages.llm, OpenAiLlm) and built.stages.llm.model == "talker"
+    assert built.notes == ("llm: openai (OPENAI_BASE_URL names it and it answers)",)
+
+
+def test_a_key_alone_means_openai(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    built = build(llm=StageChoice(temperature=0.2))
+    assert isinstance(built.stages.llm, OpenAiLlm)
+    assert (built.stages.llm.base_url, built.stages.llm.temperature) == ("https://api.openai.com/v1", 0.2)
+    assert built.notes == ("llm: openai (OPENAI_API_KEY is set)",)
+
+
+def test_settings_that_say_where_to_ask_mean_openai_and_nobody_looks_around(build: Build) -> None:
+    built = build(llm=StageChoice(base_url="http://127.0.0.1:9/v1", model="mine"))
+    assert isinstance(built.stages.llm, OpenAiLlm)
+    assert (built.stages.llm.base_url, built.stages.llm.model) == ("http://127.0.0.1:9/v1", "mine")
+    assert built.notes == ("llm: openai (the settings say where to ask)",)
+
+
+def test_what_is_named_is_taken_and_needs_no_note(build: Build) -> None:
+    built = build(None, llm=StageChoice(use="rehearsal", tokens_per_second=10))
+    assert isinstance(built.stages.llm, RehearsalLlm) and built.stages.llm.tokens_per_second == 10
+    assert built.stages.llm.exchanges == () and built.notes == ()
+
+
+def test_auto_says_of_each_stage_what_it_took_and_why(build: Build) -> None:
+    built = build(vad=StageChoice(), asr=StageChoice(), tts=StageChoice())
+    assert [note.split(":")[0] for note in built.notes] == ["vad", "asr", "tts", "llm"]
+    for stage, note in zip((built.stages.vad, built.stages.asr, built.stages.tts), built.notes, strict=False):
+        assert note.split(": ", 1)[1].startswith(f"{stage.name} (")
+
+
+@pytest.mark.parametrize(
+    ("choices", "problem"),
+    [
+        ({"vad": StageChoice(use="webrtx")}, "webrtc"),
+        ({"tts": StageChoice(use="espeak", sped=2)}, "speed"),
+        ({"llm": StageChoice(use="openai", temprature=1)}, "temperature"),
+        ({"llm": StageChoice(use="openai", base_url="localhost")}, "http://127.0.0.1:11434/v1"),
+        ({"llm": StageChoice(use="rehearsal", tokens_per_second=0)}, "tokens_per_second must be greater than 0"),
+    ],
+)
+def test_a_wrong_name_or_option_is_named_with_the_nearest_right_one(
+    build: Build, choices: dict[str, StageChoice], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build(**choices)
+    assert problem in str(caught.value)
+
+
+def test_a_named_stage_that_is_not_there_says_what_to_install(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises((ConfigurationError, StageUnavailable), match="no_such_package"):
+        build(vad=StageChoice(use="no_such_package.vad:Vad"))
+
+
+def test_a_pack_is_spoken_in_its_voice_and_the_settings_voice_goes_first(build: Build) -> None:
+    pack = find_pack("assistant")
+    persona = build().persona(pack, Settings(language="zh"))
+    assert persona.language == "zh" and persona.system == pack.system("zh") and persona.phrases == pack.phrases("zh")
+    assert persona.greeting == pack.greeting("zh") and persona.speech.language == "zh"
+    assert isinstance(persona.llm, RehearsalLlm)
+    mine = Settings(tts=StageChoice(use="espeak", voice="en-gb"))
+    assert build(tts=mine.tts).persona(pack, mine).speech.voice == "en-gb"
+
+
+def test_a_language_model_needs_no_rehearsed_lines(build: Build) -> None:
+    built = build(llm=StageChoice(use="openai", base_url="http://127.0.0.1:9/v1", model="mine"))
+    assert built.persona(find_pack("assistant"), Settings()).llm is None
