@@ -61,13 +61,20 @@ def _root(
 def demo(
     settings: Any,
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the recording goes.")] = Path("out/demo"),
+    caller: Annotated[
+        Path | None,
+        typer.Option("--caller", metavar="FILE", help="Another caller: a script as for [cyan]talk --script[/cyan]."),
+    ] = None,
 ) -> None:
     """Hold a whole conversation with a synthetic caller, in real time, with live captions.
 
     Needs no key, no download and no microphone. The folder then holds the recording, the transcript, the trace, a
     picture of who spoke when, and the latencies measured from the waveform.
+
+    With [cyan]--caller[/cyan] each step of the script is judged by its kind: a turn must be answered, and not into its
+    pauses; an interruption must stop the agent; a backchannel or a noise over its voice must not.
     """
-    _finish(_command("demo")(settings=settings, out=out))
+    _finish(_command("demo")(settings=settings, out=out, caller=caller))
 
 
 @app.command()

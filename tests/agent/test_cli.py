@@ -37,8 +37,8 @@ from duologue.errors import StageUnavailable
 
 calls = []
 
-def demo(settings, out):
-    calls.append(("demo", settings, out))
+def demo(settings, out, caller):
+    calls.append(("demo", settings, out, caller))
     return 1 if settings.language == "xx" else 0
 
 def talk(settings, inputs, script, out, realtime):
@@ -86,13 +86,13 @@ async def endpoints(environ):
         Found("rehearsal", "rehearsal", "", ("rehearsal",), "always there", environ.get("LLM_THERE") != "none", {}),
     ]
 
-def crash(settings, out):
+def crash(settings, out, caller):
     raise ZeroDivisionError("by [zero]")
 
-def stop(settings, out):
+def stop(settings, out, caller):
     raise KeyboardInterrupt
 
-def pipe(settings, out):
+def pipe(settings, out, caller):
     raise BrokenPipeError
 """
 
@@ -181,13 +181,13 @@ def test_the_version_is_the_installed_one(terminal: Terminal) -> None:
 
 def test_flags_become_settings(terminal: Terminal) -> None:
     status = terminal.run(
-        "demo", "--out", "here", "--asr", "pocketsphinx", "--tts", "espeak", "--llm", "rehearsal",
-        "--pack", "assistant", "--language", "zh", "--set", "endpointing.patience=2",
+        "demo", "--out", "here", "--caller", "mine.toml", "--asr", "pocketsphinx", "--tts", "espeak",
+        "--llm", "rehearsal", "--pack", "assistant", "--language", "zh", "--set", "endpointing.patience=2",
     )  # fmt: skip
     assert status == 0
-    [(name, settings, out)] = terminal.calls
+    [(name, settings, out, caller)] = terminal.calls
     assert isinstance(settings, Settings)
-    assert (name, out) == ("demo", Path("here"))
+    assert (name, out, caller) == ("demo", Path("here"), Path("mine.toml"))
     assert (settings.asr.use, settings.tts.use, settings.llm.use) == ("pocketsphinx", "espeak", "rehearsal")
     assert (settings.language, settings.endpointing.patience) == ("zh", 2)
 
@@ -195,9 +195,9 @@ def test_flags_become_settings(terminal: Terminal) -> None:
 def test_a_settings_file_can_be_named(terminal: Terminal) -> None:
     Path("mine.toml").write_text("sessions_max = 3\n")
     assert terminal.run("demo", "--config", "mine.toml") == 0
-    [(_, settings, out)] = terminal.calls
+    [(_, settings, out, caller)] = terminal.calls
     assert isinstance(settings, Settings)
-    assert (settings.sessions_max, out) == (3, Path("out/demo"))
+    assert (settings.sessions_max, out, caller) == (3, Path("out/demo"), None)
 
 
 def test_a_commands_status_is_the_exit_status(terminal: Terminal) -> None:

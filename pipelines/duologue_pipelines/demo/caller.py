@@ -2,20 +2,31 @@
 
 It asks, pauses to think inside a sentence, says "mm-hm", coughs, and interrupts with a new question: all that a person
 does to a voice assistant within the first minute. For the pack that ships, the questions are chosen by hand; for any
-other pack they are picked by how long their answers are.
+other pack they are picked by how long their answers are. A caller's script of one's own takes its place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal
 
-from duologue.core.words import is_cjk, split_words
+from duologue.core.words import is_cjk, normal_form, split_words
 from duologue.dialogues import Exchange
 from duologue.errors import ConfigurationError
+from duologue.measure import UtteranceKind
 from duologue.packs import Pack
-from duologue_pipelines.transports.caller_script import CallerScript, Step
+from duologue_pipelines.transports.caller_script import CallerScript, Step, read_script
 
-ActName = Literal["question", "thinking pause", "mm-hm", "cough", "interruption"]
+ActName = Literal["question", "thinking pause", "mm-hm", "cough", "noise", "interruption"]
+
+EXPECTS: Final[dict[ActName, str]] = {
+    "question": "answered",
+    "thinking pause": "one turn, no answer into the pause",
+    "mm-hm": "the agent goes on",
+    "cough": "the agent goes on",
+    "noise": "the agent goes on",
+    "interruption": "the agent stops and answers the new question",
+}
 
 THINKING_S: Final = 0.9  # longer than three of four pauses inside a turn
 PATIENCE_S: Final = 8.0
@@ -27,11 +38,15 @@ _LONG_ENOUGH: Final = {"backchannel": 60, "cough and interruption": 150}  # lett
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One thing to be shown. `expects`: what it should lead to, in a few words; `exchange`: what is asked, if it is."""
+    """One thing to be shown. `exchange`: what is asked, if it is one of the pack's."""
 
     name: ActName
-    expects: str
     exchange: Exchange | None = None
+
+    @property
+    def expects(self) -> str:
+        """What it should lead to, in a few words."""
+        return EXPECTS[self.name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +81,20 @@ def demo_call(pack: Pack, language: str | None = None) -> DemoCall:
     tongue = code.split("-")[0]
     questions = _chosen(pack.exchanges(code)) or _picked(pack, code)
     steps_and_acts = [
-        (_step(questions.plain.user), Act("question", "answered", questions.plain)),
+        (_step(questions.plain.user), Act("question", questions.plain)),
         (
             _step((questions.split[0], THINKING_S, questions.split[1])),
-            Act("thinking pause", "one turn, no answer into the pause", questions.thoughtful),
+            Act("thinking pause", questions.thoughtful),
         ),
-        (_backchannel(tongue), Act("mm-hm", "the agent goes on")),
-        (_step(questions.long.user), Act("question", "answered", questions.long)),
+        (_backchannel(tongue), Act("mm-hm")),
+        (_step(questions.long.user), Act("question", questions.long)),
         (
             Step(noise="cough", when="agent_speaking", delay_s=2.2, patience_s=PATIENCE_S),
-            Act("cough", "the agent goes on"),
+            Act("cough"),
         ),
         (
             _step(questions.urgent.user, kind="interruption", when="agent_speaking", delay_s=2.8),
-            Act("interruption", "the agent stops and answers the new question", questions.urgent),
+            Act("interruption", questions.urgent),
         ),
     ]
     script = CallerScript(
@@ -90,6 +105,35 @@ def demo_call(pack: Pack, language: str | None = None) -> DemoCall:
         patience_s=PATIENCE_S,
     )
     return DemoCall(script, tuple(act for _, act in steps_and_acts))
+
+
+def scripted_call(path: Path, pack: Pack, language: str | None = None) -> DemoCall:
+    """The call that the script at `path` describes, each step an act by its kind: a `turn` is a question (with a pause
+    in it, a thinking pause), an `interruption`, a `backchannel`, a `noise`.
+
+    What is asked in the words of one of `pack`'s sample dialogues is known by them: where no language model answers, it
+    must be that dialogue's answer. Raises `ConfigurationError` that names file, line and key.
+    """
+    script = read_script(path)
+    exchanges = pack.exchanges(pack.language_for(language))
+    known = {_plain(line): exchange for exchange in exchanges for line in exchange.asked}
+    return DemoCall(script, tuple(Act(_act_name(step), known.get(_plain(step.text))) for step in script.step))
+
+
+_NAMES: Final[dict[UtteranceKind, ActName]] = {
+    "turn": "question", "interruption": "interruption", "backchannel": "mm-hm", "noise": "noise",
+}  # fmt: skip
+
+
+def _act_name(step: Step) -> ActName:
+    if step.noise == "cough":
+        return "cough"
+    pauses = any(not isinstance(part, str) for part in step.parts)
+    return "thinking pause" if step.utterance_kind == "turn" and pauses else _NAMES[step.utterance_kind]
+
+
+def _plain(text: str) -> str:
+    return " ".join(map(normal_form, split_words(text)))
 
 
 def _step(say: str | tuple[str | float, ...], **more: Any) -> Step:

@@ -15,30 +15,33 @@ from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
 from duologue_pipelines.calls.held import HeldCall, hold_call
 from duologue_pipelines.calls.tables import latency_table, stage_line
-from duologue_pipelines.demo.caller import DemoCall, demo_call
+from duologue_pipelines.demo.caller import DemoCall, demo_call, scripted_call
 from duologue_pipelines.demo.verdicts import Verdict, judge
 from duologue_pipelines.transports.wav import WavTransport
 
 TITLE: Final = "A conversation with Duologue"
 
 
-def run_demo(settings: Settings, out: Path, *, console: Console | None = None) -> int:
+def run_demo(settings: Settings, out: Path, *, caller: Path | None = None, console: Console | None = None) -> int:
     """Hold the demo's call with the stages that `settings` name, and write everything about it into `out`.
 
-    The exit status: 0 if every act went as it should, else 1. Raises `ConfigurationError`, `PackError`,
-    `StageUnavailable`.
+    `caller`: a script of what the caller says and does; without one it is made up from the pack. The exit status: 0 if
+    every act went as it should, else 1. Raises `ConfigurationError`, `PackError`, `AudioError` and `StageError` for the
+    caller's voice, `StageUnavailable`.
     """
-    return asyncio.run(demo(settings, out, console=console or Console()))
+    return asyncio.run(demo(settings, out, caller=caller, console=console or Console()))
 
 
-async def demo(settings: Settings, out: Path, *, console: Console) -> int:
+async def demo(settings: Settings, out: Path, *, caller: Path | None = None, console: Console) -> int:
     """`run_demo` on the running loop, whatever clock it has."""
-    demonstration = demo_call(find_pack(settings.pack), settings.language)
+    pack = find_pack(settings.pack)
+    language = settings.language
+    demonstration = demo_call(pack, language) if caller is None else scripted_call(caller, pack, language)
     make_folder(out)
     with console.status("Loading what listens, thinks and speaks …"):
-        agent = Agent(settings=settings)
         transport = WavTransport(script=demonstration.script)
-        await transport.prepare()
+        await transport.prepare()  # a broken file is told before anything is loaded
+        agent = Agent(settings=settings)
         await agent.ready()
     async with agent:
         _announce(console, agent)

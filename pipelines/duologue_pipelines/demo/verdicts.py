@@ -132,5 +132,6 @@ _FAULTS: Final[dict[ActName, Callable[[HeldCall, Act, ActMeasured], list[str]]]]
     "thinking pause": _question,
     "mm-hm": _false_alarm,
     "cough": _false_alarm,
+    "noise": _false_alarm,
     "interruption": _interruption,
 }

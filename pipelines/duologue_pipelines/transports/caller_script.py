@@ -1,6 +1,7 @@
 """A script of what a caller says and does: utterances, thinking pauses, noises, and when each of them comes.
 
-    voice = "en-us+f3"                 # the synthesiser's name for the caller's voice
+    synthesiser = "espeak"             # who speaks the texts: a name as in `tts.use`
+    voice = "en-us+f3"                 # its name for the caller's voice, or a file, relative to the script
 
     [[step]]
     say = "When does the museum open?"
@@ -83,6 +84,11 @@ class Step(BaseModel):
         return self
 
     @property
+    def utterance_kind(self) -> UtteranceKind:
+        """`kind`, or what it is where that is left open."""
+        return self.kind or ("noise" if self.noise else "turn")
+
+    @property
     def parts(self) -> tuple[str | float, ...]:
         """`say` as texts and pauses."""
         return self.say if isinstance(self.say, tuple) else (self.say or "",)
@@ -103,12 +109,15 @@ class Step(BaseModel):
 
 
 class CallerScript(BaseModel):
-    """The whole call. `hang_up_s`: the agent's silence after the last step that ends the call; `patience_s`: how long
-    to wait for its last answer to begin; `first_patience_s`: how long to wait whether the agent speaks first."""
+    """The whole call. `synthesiser`: who speaks the texts, a name as in `tts.use`; `voice`: its name for the voice, or
+    a file, relative to the script. `hang_up_s`: the agent's silence after the last step that ends the call;
+    `patience_s`: how long to wait for its last answer to begin; `first_patience_s`: how long to wait whether the agent
+    speaks first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     step: Annotated[tuple[Step, ...], Field(min_length=1, max_length=STEPS_MAX)]
+    synthesiser: str = "espeak"
     voice: str | None = None
     language: str | None = None
     speed: Annotated[float, between(0.5, 2.0)] = 1.0
@@ -162,7 +171,10 @@ def read_script(path: Path) -> CallerScript:
     steps = tuple(
         step if step.file is None else step.model_copy(update={"file": path.parent / step.file}) for step in script.step
     )
-    return script.model_copy(update={"step": steps})
+    voice = script.voice
+    if voice is not None and (path.parent / voice).is_file():
+        voice = str(path.parent / voice)
+    return script.model_copy(update={"step": steps, "voice": voice})
 
 
 async def prepare(script: CallerScript, tts: Tts | None) -> list[Utterance]:
@@ -182,7 +194,7 @@ async def prepare(script: CallerScript, tts: Tts | None) -> list[Utterance]:
             Utterance(
                 samples,
                 step.text,
-                step.kind or ("noise" if step.noise else "turn"),
+                step.utterance_kind,
                 step.when,
                 DELAY_S[step.when] if step.delay_s is None else step.delay_s,
                 step.at_s or 0.0,

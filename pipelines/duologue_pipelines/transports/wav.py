@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from duologue import registry
 from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, Frame, Samples, write_wav
 from duologue.errors import AudioError, ConfigurationError, TransportError
 from duologue.loudspeaker import Loudspeaker
 from duologue.measure import Mark
 from duologue.ports.transport import TransportSink
 from duologue.ports.tts import Tts
+from duologue.settings import StageChoice
 from duologue_pipelines.transports.caller_script import CallerScript, Utterance, prepare, read_script
 from duologue_pipelines.transports.reactive_caller import ReactiveCaller
 
@@ -26,7 +28,8 @@ class WavTransport:
     of what to say when (see `caller_script`). `output`: where to write the agent's voice alone; `recording`: where to
     write both channels, the caller left and the agent right, sample-aligned. Both are written when the call ends.
 
-    `caller_voice`: speaks the script; by default espeak. Raises `ConfigurationError` and `AudioError`.
+    `caller_voice`: speaks the script; by default the synthesiser that it names. Raises `ConfigurationError` and
+    `AudioError`.
     """
 
     name = "wav"
@@ -75,9 +78,7 @@ class WavTransport:
     async def _utterances(self) -> list[Utterance]:
         if self._caller_voice is not None or not self._script.speaks:
             return await prepare(self._script, self._caller_voice)
-        from duologue_pipelines.tts.espeak import EspeakTts  # only where the caller speaks from text
-
-        voice = EspeakTts()
+        voice = _voice(self._script.synthesiser)
         try:
             return await prepare(self._script, voice)
         finally:
@@ -173,6 +174,13 @@ class WavTransport:
             return 0
         # The addend: 0.06 s is 960 samples, whatever binary says.
         return int((self._loop.time() - self._origin) * SAMPLE_RATE_HZ + 1e-3)
+
+
+def _voice(synthesiser: str) -> Tts:
+    try:
+        return registry.make("tts", StageChoice(use=synthesiser))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"synthesiser in the caller's script: {error}") from error
 
 
 def _script(files: Sequence[Path], script: str | CallerScript | None) -> CallerScript:

@@ -155,7 +155,7 @@ def verdict(
     caller, heard = spoken(*user), spoken(*agent)
     call = HeldCall(caller, heard, marks, measure(caller, heard, marks), transcript, 0.0, {}, False, {}, 1.0, 1.0, None)
     exchange = demo_call(find_pack("assistant")).acts[0].exchange
-    judged = judge(call, [Act(act, "", exchange)])[0]  # type: ignore[arg-type]
+    judged = judge(call, [Act(act, exchange)])[0]  # type: ignore[arg-type]
     return judged.passed, judged.why
 
 
