@@ -1,1 +1,4 @@
-"""Where Duologue touches the world: one folder a stage, one file a vendor. Vendors are imported here and nowhere else."""
+"""Where Duologue touches the world: one folder a stage, one file a vendor.
+
+Vendors are imported here and nowhere else.
+"""
