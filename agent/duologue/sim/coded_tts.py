@@ -24,14 +24,15 @@ class CodedWord:
 
 
 class CodedTts:
-    """The scripted synthesiser, in code. `words`: what the values mean, 1 being the first."""
+    """The scripted synthesiser, in code. `words`: what the values mean, 1 being the first; `tells_word_times`: as a
+    voice with alignments does."""
 
     name = "coded"
 
     def __init__(self, inner: ScriptedTts, *, word_times: bool = True) -> None:
         self.inner = inner
         self.words: list[CodedWord] = []
-        self._word_times = word_times
+        self.tells_word_times = word_times
 
     @classmethod
     def probe(cls) -> str:
@@ -52,7 +53,7 @@ class CodedTts:
                 if isinstance(item, SpokenWord):
                     self.words.append(CodedWord(request.text[item.start_char : item.end_char], request.text))
                     code = len(self.words)
-                    if self._word_times:
+                    if self.tells_word_times:
                         yield item
                     continue
                 samples = len(item.pcm) // 2
