@@ -147,8 +147,13 @@ class Caller:
         return over
 
 
-async def hold(case: Case, tts: Tts, options: dict[str, Any], out: Path | None = None) -> Outcome:
-    """One call. `options` of the adapter give way to the case's own; recording and trace go to `out`."""
+async def hold(
+    case: Case, tts: Tts, options: dict[str, Any], turn_to_load: asyncio.Lock, out: Path | None = None
+) -> Outcome:
+    """One call. `options` of the adapter give way to the case's own; recording and trace go to `out`.
+
+    `turn_to_load`: a client takes a tenth of a second of the processor, which would eat into the others' time-outs.
+    """
 
     def answer(request: ChatRequest) -> ScriptedReply:
         return ScriptedReply(ANSWERS[request.last_text], first_token_s=0.15, token_s=0.025)
@@ -162,6 +167,8 @@ async def hold(case: Case, tts: Tts, options: dict[str, Any], out: Path | None =
         transport = MemoryTransport(hang_up=False)
         trace = out / f"{_slug(case.name)}.jsonl" if out else None
         try:
+            async with turn_to_load:
+                await agent.ready()
             async with agent.session(transport, trace=trace, policy=Policy()) as session:
                 caller = Caller(session, transport)
                 reading = asyncio.ensure_future(caller.follow())
@@ -251,7 +258,8 @@ async def hold_all(
     tts: Tts, options: dict[str, Any], out: Path | None = None, cases: Sequence[Case] = CASES
 ) -> list[Outcome]:
     """All calls at once: they wait far more than they work."""
-    return list(await asyncio.gather(*(hold(case, tts, options, out) for case in cases)))
+    turn_to_load = asyncio.Lock()
+    return list(await asyncio.gather(*(hold(case, tts, options, turn_to_load, out) for case in cases)))
 
 
 def render(outcomes: Sequence[Outcome]) -> Table:

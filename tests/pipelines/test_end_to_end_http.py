@@ -25,8 +25,9 @@ from duologue.testing.scripted_tts import ScriptedTts
 from duologue.testing.scripted_vad import ScriptedVad
 from duologue_pipelines.llm.openai import OpenAiLlm
 
+FILLER = "[One moment.]"  # a busy machine may take its time
 APOLOGY = "[Sorry, something went wrong. Could you say that again?]"
-QUICK = {"first_token_timeout_s": 1.0, "stall_timeout_s": 1.0, "backoff_s": 0.05, "retries": 1}
+QUICK = {"first_token_timeout_s": 1.5, "stall_timeout_s": 1.0, "backoff_s": 0.05, "retries": 1}
 ANSWERED = ("none", "429 once", "500 once", "500, second model", "nothing once")
 HALF = ("stops half-way", "stalls half-way", "broken JSON half-way", "error event half-way")
 
@@ -58,7 +59,7 @@ def test_whatever_the_endpoint_does_the_session_lives_and_nothing_said_is_lost(
 @pytest.mark.parametrize("case", ANSWERED)
 def test_a_retry_or_another_model_answers_as_if_nothing_had_been(outcomes: dict[str, Outcome], case: str) -> None:
     outcome = outcomes[case]
-    assert outcome.heard == (ANSWERS[QUESTIONS[1]],)
+    assert set(outcome.heard) - {FILLER} == {ANSWERS[QUESTIONS[1]]}
     notes = " ".join(outcome.told)
     assert ("asking again after" in notes) == (case != "none")
     assert ("asking second instead" in notes) == ("second" in case)
@@ -69,7 +70,7 @@ def test_where_nobody_answers_that_is_said_aloud_and_the_trace_has_the_next_step
     outcomes: dict[str, Outcome], case: str
 ) -> None:
     outcome = outcomes[case]
-    assert outcome.heard == (APOLOGY,)
+    assert set(outcome.heard) - {FILLER} == {APOLOGY}
     assert outcome.told and "llm: " in outcome.told[0]
     step = {
         "401 wrong key": "Set OPENAI_API_KEY",
