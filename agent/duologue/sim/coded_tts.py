@@ -8,19 +8,19 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from duologue.audio import SAMPLE_RATE_HZ
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue.testing.scripted_tts import ScriptedTts
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class CodedWord:
-    """A word that was synthesised. `samples`: how long it is; `chunk`: the request's text that it stands in."""
+    """A word that was to be said. `samples`: how long all of it is; `chunk`: the request's text that it stands in."""
 
     text: str
     chunk: str
-    samples: int = 0
+    samples: int
 
 
 class CodedTts:
@@ -51,17 +51,11 @@ class CodedTts:
         async with aclosing(self.inner.synthesise(request)) as items:
             async for item in items:
                 if isinstance(item, SpokenWord):
-                    self.words.append(CodedWord(request.text[item.start_char : item.end_char], request.text))
+                    samples = round((item.end - item.start) * SAMPLE_RATE_HZ)
+                    self.words.append(CodedWord(request.text[item.start_char : item.end_char], request.text, samples))
                     code = len(self.words)
                     if self.tells_word_times:
                         yield item
                     continue
                 samples = len(item.pcm) // 2
-                self.words[code - 1].samples += samples
                 yield SpeechAudio(np.full(samples, code, dtype="<i2").tobytes())
-
-
-def heard_samples(channel: NDArray[np.int16]) -> dict[int, int]:
-    """Value → how many samples of it are in `channel`, of shape (n,); silence is left out."""
-    codes, counts = np.unique(channel, return_counts=True)
-    return {int(code): int(count) for code, count in zip(codes, counts, strict=True) if code}

@@ -8,6 +8,7 @@ from duologue.core import events as ev
 from duologue.core.state import Phase
 from duologue.sim.watch import Checker, Hook, Step
 
+AHEAD_S_MAX: Final = 0.12  # the runtime's audio clock may run ahead so far, and a frame
 SLACK_S: Final = 1.5  # a cut that must be confirmed, and a late loop
 # A reply that was cut for these reasons left its turn unanswered knowingly: somebody wanted it so.
 WANTED: Final = ("stopped", "closing", "no reply wanted", "superseded", "cleared")
@@ -35,7 +36,7 @@ class RecognitionIsPaired(Checker):
             self.blame(f"{action} while that of turn {self._open} is open")
         if action.turn <= self._last:
             self.blame(f"{action} after that of turn {self._last}")
-        if action.since > self.watch.world.conversation.now + 1e-9:
+        if action.since > self.watch.world.conversation.now + AHEAD_S_MAX:
             self.blame(f"{action} lies in the future")
         self._open = self._last = action.turn
         self._mark = 0
