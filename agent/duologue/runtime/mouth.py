@@ -89,7 +89,8 @@ class Mouth:
         heard = track.heard(position) if track else ""
         if run:
             if action.reason == "late":
-                context.note(run.waits_for, f"reply {action.reply} was given up: nothing of it could be heard in time")
+                stage, name = run.waits_for
+                context.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time")
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:

@@ -85,9 +85,10 @@ class ReplyRun:
         return [self._speaking, *([self._generating] if self._generating else [])]
 
     @property
-    def waits_for(self) -> str:
-        """The stage that has the next move."""
-        return "tts" if self._text_chars else "llm"
+    def waits_for(self) -> tuple[str, str]:
+        """The stage that has the next move, and what fills it."""
+        llm, tts = self._context.llm, self._context.tts
+        return ("tts", tts.name) if self._text_chars else ("llm", f"{llm.name} ({llm.model})")
 
     def say(self, text: str) -> None:
         """Speak `text` as it stands; no model is asked."""

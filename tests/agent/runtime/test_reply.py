@@ -176,7 +176,7 @@ def test_a_model_that_hangs_is_given_up_and_apologised_for(call):
     policy = Policy(reply=ReplyPolicy(unheard_s_max=5.0, fillers=()))
     done = call(ASK, ["hello"], [ScriptedReply("x", first_token_s=1000.0)], policy=policy, hang_up=15.0).go()
     assert done.one(act.CancelReply).reason == "late"
-    assert notes(done, "llm") == ["reply 1 was given up: nothing of it could be heard in time"]
+    assert notes(done, "llm") == ["reply 1 was given up: nothing came from scripted (scripted) in time"]
     assert done.tts.spoken == ["Sorry, something went wrong. ", "Could you say that again?"]
     assert done.llm.closed_early == done.llm.opened
 
@@ -185,7 +185,7 @@ def test_a_voice_that_is_too_slow_is_named(call):
     policy = Policy(reply=ReplyPolicy(unheard_s_max=5.0, fillers=()))
     tts = ScriptedTts(faults=(SpeechFault("Hello", stall_s=1000.0),))
     done = call(ASK, ["hello"], [ScriptedReply("Hello.")], tts=tts, policy=policy, hang_up=15.0).go()
-    assert notes(done, "tts") == ["reply 1 was given up: nothing of it could be heard in time"]
+    assert notes(done, "tts") == ["reply 1 was given up: nothing came from scripted in time"]
 
 
 def test_one_that_hangs_in_the_middle_has_said_what_it_said(call):
