@@ -10,6 +10,7 @@ from duologue.core.actions import (
     CloseSession,
     RefuseSay,
     ReleaseReply,
+    ResumePlayout,
     SummariseHistory,
     TruncateHistory,
     TurnDismissed,
@@ -109,6 +110,9 @@ def cancel(core: Core, reason: str) -> None:
     if reply is None:
         return
     state.reply = None
+    resumed = ResumePlayout(reply.number)
+    if resumed in core.actions:  # in this very step: not a frame of it shall be sent
+        core.actions.remove(resumed)
     reply.cancelled = reason
     state.cutting.append(reply)
     tools.abandon(core, reply, reason)
