@@ -73,7 +73,7 @@ def _take_over_reply(core: Core) -> None:
         speaking.begin(core, going_on)
     else:
         instructions = reply.instructions if reply.instructions is not None else core.history.system
-        started = bool(reply.heard_text.strip())
+        started = bool(reply.heard_text.strip()) and reply.in_history  # else the model can't know how far it was
         going_on = Reply(0, reply.turn, instructions=instructions + CARRY_ON if started else reply.instructions)
         going_on.in_history = reply.in_history
         speaking.begin(core, going_on)

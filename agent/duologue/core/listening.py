@@ -100,7 +100,8 @@ def speech_stopped(core: Core, event: SpeechStopped) -> None:
 def open_turn(core: Core, since: float, *, by_hand: bool = False) -> Turn:
     """A new turn, recognised from `since` on."""
     state = core.state
-    change_pack(core)
+    if core.state.phase is not Phase.OVERLAP:  # what begins over the agent may be a cough, and no turn at all
+        change_pack(core)
     state.turns += 1
     state.turn = turn = Turn(state.turns, since, by_hand=by_hand, voice_since=since, voice_until=since)
     _bound_turn(core, turn)
@@ -420,6 +421,7 @@ def dismiss_for_closing(core: Core) -> None:
 def take_floor(core: Core, reply: Reply | None) -> None:
     """The reply that the turn began over is gone. If it went by itself, was that an answer or only company to it?"""
     turn = core.turn
+    change_pack(core)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
     asked = reply is None or reply.text.rstrip().endswith(("?", "？"))
     if asked or core.state.now - turn.voice_since <= EARLY_ANSWER_S:

@@ -10,6 +10,7 @@ from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
 from duologue.core.state import Core, Reply, Timer, Trigger, Turn, joined
 
 ALARMS_KEPT = 16
+WORDLESS_AGAIN_S = 0.3  # so often voice that has lasted long enough is looked at for words: as often as partials come
 # So shortly before its end the agent is taken to have said its piece: any word is an answer, not a listener's noise.
 NEARLY_DONE_S = 0.6
 QUESTION_NEARLY_DONE_S = 1.5
@@ -111,6 +112,7 @@ def interrupt(core: Core) -> None:
     core.go(Trigger.JUDGED_INTERRUPTION if state.voice else Trigger.JUDGED_INTERRUPTION_LATE)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
     core.turn.alarm = False
+    listening.change_pack(core)
     speaking.cancel(core, "interrupted" if reply.heard else "continued")
     listening.floor_is_free(core)
 
@@ -138,16 +140,19 @@ def false_alarm(core: Core, reason: str) -> None:
 
 
 def voice_long_enough(core: Core) -> None:
-    """So much voice is an interruption, words or not.
+    """So much voice with any word in it is an interruption; so is any of which the recogniser will never tell words.
 
-    Words that are a backchannel so far buy as much time again, once.
+    Words that are a backchannel so far buy as much time again, once. Voice without a word, a drill or the neighbours'
+    television, stays held: that is silence already, so the cut can wait for a word, and without one the agent goes on.
     """
-    policy = core.policy.barge_in
-    doubled_at = core.turn.voice_since + 2 * policy.voice_s
-    if _judge(core) is Verdict.BACKCHANNEL and core.state.now < doubled_at:
+    state, turn, policy = core.state, core.turn, core.policy.barge_in
+    doubled_at = turn.voice_since + 2 * policy.voice_s
+    if _judge(core) is Verdict.BACKCHANNEL and state.now < doubled_at:
         core.arm(Timer.VOICE, doubled_at)
-    else:
+    elif turn.words or turn.failed:
         interrupt(core)
+    else:
+        core.arm(Timer.VOICE, state.now + WORDLESS_AGAIN_S)
 
 
 def verdict_overdue(core: Core) -> None:

@@ -57,8 +57,9 @@ class BargeInPolicy:
 
     `enabled`: False lets the agent finish whatever it hears. `words_min`: so many words that are no backchannel make an
     interruption. `word_probability_min`: a final word that the recogniser itself gives less does not count among them.
-    `voice_s`: voice that lasts so long is one even without words (a recogniser may be late or deaf), unless the
-    recogniser already called it a backchannel. `verdict_s`: after the voice has stopped, wait so long for the
+    `voice_s`: voice that lasts so long is one with any word in it, or when the recogniser has failed; a backchannel may
+    last twice that. Voice without a word stays held until it ends.
+    `verdict_s`: after the voice has stopped, wait so long for the
     recogniser before the agent goes on.
     `alarms_max`, `alarm_window_s`, `wary_voice_s`: after so many false alarms within the window, a hold needs this much
     voice, so that a dog or a drill does not chop the agent to pieces.

@@ -79,9 +79,30 @@ def test_new_voice_goes_on_with_the_parked_turn(begin):
     assert talk.turn.number == 2 and Timer.FINAL not in talk.state.timers
 
 
-def test_voice_alone_is_an_interruption_when_it_lasts(begin):
+def test_a_single_unsettled_word_is_an_interruption_when_the_voice_lasts(begin):
     talk = begin().talked_over()
+    assert talk.feed(ev.PartialTranscript(3.3, 2, "what", 0)) == []
     assert talk.advance(4.04) == []
+    assert talk.advance(4.06) == [act.CancelReply(1, "interrupted")]
+
+
+def test_voice_without_a_word_is_held_for_as_long_as_it_lasts_and_then_the_agent_goes_on(begin):
+    talk = begin().talked_over()
+    assert talk.advance(8.0) == []
+    assert talk.feed(ev.SpeechStopped(8.0, until=7.94))[0] == act.FinaliseRecognition(2, 1)
+    assert act.ResumePlayout(1) in talk.feed(ev.FinalTranscript(8.1, 2, 1, ""))
+
+
+def test_a_word_after_long_voice_without_one_is_an_interruption(begin):
+    talk = begin().talked_over()
+    talk.advance(5.0)
+    talk.feed(ev.PartialTranscript(5.1, 2, "what", 0))
+    assert talk.advance(5.4) == [act.CancelReply(1, "interrupted")]
+
+
+def test_voice_alone_is_an_interruption_when_nobody_will_tell_its_words(begin):
+    talk = begin().talked_over()
+    talk.feed(ev.RecognitionFailed(3.2, 2, "broken"))
     assert talk.advance(4.06) == [act.CancelReply(1, "interrupted")]
 
 
