@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from functools import cached_property
 from typing import ClassVar, Final
 
@@ -194,9 +195,16 @@ class HistoryIsWhatWasHeard(WholeChecker):
                     continue
                 told = _plain(life.heard[start:end] for start, end in words_with_places(life.heard))
                 heard = _plain(part.words_heard(number))
-                shared = min(len(told), len(heard))
-                if told[:shared] != heard[:shared] or abs(len(told) - len(heard)) > apart_max:
+                if _words_apart(told, heard) > apart_max:
                     yield f"of reply {number} {' '.join(heard)!r} was heard, told was {' '.join(told)!r}"
+
+
+def _words_apart(told: list[str], heard: list[str]) -> int:
+    """Of the places where the texts differ, and there are as many as chunks that broke off, the longest, in words."""
+    if told == heard:
+        return 0
+    blocks = SequenceMatcher(None, told, heard, autojunk=False).get_opcodes()
+    return max(max(b - a, d - c) for kind, a, b, c, d in blocks if kind != "equal")
 
 
 def _plain(words: Iterable[str]) -> list[str]:
