@@ -34,7 +34,7 @@ class Mouth:
         self._context = context()
         self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
         self._runs: dict[int, ReplyRun] = {}
-        self._cut_tracks: dict[int, Track] = {}
+        self._cut_tracks: dict[int, tuple[Track, int]] = {}  # with how much of it was reported at least
         self._released_at: tuple[int, float] = (0, 0.0)
 
     # --- the core's actions ---------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Mouth:
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:
-            self._cut_tracks[action.reply] = track
+            self._cut_tracks[action.reply] = (track, position if reported else 0)
             for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
                 del self._cut_tracks[oldest]
         if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
