@@ -125,8 +125,10 @@ class Mouth:
             context.post(ev.HeardSoFar(context.now(), event.reply, track.heard(position), track.rest_s(position)))
             self._playout.end_if_heard()
         elif cut := self._cut_tracks.get(event.reply):
-            heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
-            context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
+            track, least = cut  # a report may be overtaken by a later one: nothing that was heard is unheard again
+            position = max(least, min(max(0, event.samples - track.repeated), track.made))
+            self._cut_tracks[event.reply] = (track, position)
+            context.post(ev.ReplyEnded(context.now(), event.reply, track.heard(position), cut=True))
 
     def _count_audio(self) -> None:
         self._context.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ
