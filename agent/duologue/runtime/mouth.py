@@ -34,7 +34,7 @@ class Mouth:
         self._context = context()
         self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
         self._runs: dict[int, ReplyRun] = {}
-        self._cut_tracks: dict[int, tuple[Track, int]] = {}  # with how much of it was reported at least
+        self._cut_tracks: dict[int, Track] = {}
         self._released_at: tuple[int, float] = (0, 0.0)
 
     # --- the core's actions ---------------------------------------------------------------------------------------
@@ -94,7 +94,7 @@ class Mouth:
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:
-            self._cut_tracks[action.reply] = (track, position if reported else 0)
+            self._cut_tracks[action.reply] = track
             for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
                 del self._cut_tracks[oldest]
         if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
@@ -125,10 +125,8 @@ class Mouth:
             context.post(ev.HeardSoFar(context.now(), event.reply, track.heard(position), track.rest_s(position)))
             self._playout.end_if_heard()
         elif cut := self._cut_tracks.get(event.reply):
-            track, least = cut  # a report may be overtaken by a later one: nothing that was heard is unheard again
-            position = max(least, min(max(0, event.samples - track.repeated), track.made))
-            self._cut_tracks[event.reply] = (track, position)
-            context.post(ev.ReplyEnded(context.now(), event.reply, track.heard(position), cut=True))
+            heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
+            context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
 
     def _count_audio(self) -> None:
         self._context.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ

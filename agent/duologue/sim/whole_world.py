@@ -124,7 +124,7 @@ class WholeWorld:
         self._timers: set[asyncio.TimerHandle] = set()
         self._speaking: list[asyncio.Task[None]] = []
         self._moved: dict[str, Any] | None = None
-        self._looked_at = 0.0
+        self._looked_at = self._reported_until = 0.0
         self.session: Session
         self.transport: SimTransport
         self.tts: CodedTts = tts_of(self)
@@ -307,7 +307,8 @@ class WholeWorld:
         if self.strikes("far side late"):
             self.unreported.add(reply)
             delay_s += self.rng.uniform(0.5, 3.0)
-        self.plan(delay_s, self._report, self.transport, reply, played)
+        self._reported_until = max(self._reported_until, self._loop.time() + delay_s)  # a connection keeps the order
+        self.plan(self._reported_until - self._loop.time(), self._report, self.transport, reply, played)
 
     def _report(self, transport: SimTransport, reply: int, played: int) -> None:
         if transport is self.transport and not self.closed:
