@@ -12,17 +12,23 @@ _Queue = asyncio.Queue[SessionEvent | None]  # None: the session is over
 
 
 class Readers:
-    """Hands what is published to everybody who reads."""
+    """Hands what is published to everybody who reads. The first reader gets what was published before it came, too."""
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
+        self._before: _Queue | None = asyncio.Queue(EVENTS_WAITING_MAX)
         self._over = False
 
     async def events(self) -> AsyncIterator[SessionEvent]:
-        """All that is published from now until the end; the oldest are lost beyond `EVENTS_WAITING_MAX`."""
+        """All that is published until the end: for the first reader from the beginning, for others from now.
+
+        The oldest are lost beyond `EVENTS_WAITING_MAX`.
+        """
+        queue, self._before = self._before, None
+        if queue is None:
+            queue = asyncio.Queue(EVENTS_WAITING_MAX)
         if self._over:
-            return
-        queue: _Queue = asyncio.Queue(EVENTS_WAITING_MAX)
+            _put(queue, None)
         self._queues.append(queue)
         try:
             while (event := await queue.get()) is not None:
@@ -32,6 +38,8 @@ class Readers:
 
     def publish(self, event: SessionEvent) -> None:
         """Tell all readers `event`."""
+        if self._before:
+            _put(self._before, event)
         for queue in self._queues:
             _put(queue, event)
 

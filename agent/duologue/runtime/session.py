@@ -368,9 +368,8 @@ class Session:
         self.post(ev.PackChanged(self.now(), persona.name, persona.system))
 
     def events(self) -> AsyncIterator[SessionEvent]:
-        """Everything that happens and is decided, from now until the session is over.
-
-        A reader that falls more than 2000 behind loses the oldest.
+        """Everything that happens and is decided until the session is over: from its beginning for the first who
+        reads, from now for others. A reader that falls more than 2000 behind loses the oldest.
         """
         return self._readers.events()
 

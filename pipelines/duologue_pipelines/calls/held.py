@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from duologue.audio import Samples
-from duologue.core.actions import Action
-from duologue.core.events import Event
 from duologue.errors import DuologueError
 from duologue.measure import Mark, Measured, marks_from_voice, measure
 from duologue.runtime.agent import Agent
@@ -80,12 +78,7 @@ async def hold_call(
 
 
 async def _follow(session: Session, transcript: Transcript, show: Show | None) -> None:
-    """Read everything that the session tells until it is over; first what it told before anybody could listen."""
-    for at, _, told in list(session.trace.entries):
-        if isinstance(told, Event | Action):
-            transcript.take(told, at)
-            if show is not None:
-                show(told, at)
+    """Read everything that the session tells until it is over."""
     async for event in session.events():
         now = session.now()
         transcript.take(event, now)

@@ -12,7 +12,6 @@ from duologue.core import events as ev
 from duologue.errors import ConfigurationError, PackError, StageOverloaded, StageUnavailable
 from duologue.packs import find_pack
 from duologue.runtime import agent as agent_module
-from duologue.runtime.parts import Note
 from duologue.settings import StageChoice
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr
@@ -275,4 +274,4 @@ def test_an_agent_for_everybody_is_used_by_many_loops():
 
     for _ in range(2):
         told = run(talk())
-        assert ev.ReplyEnded in told and act.CloseSession in told and Note not in told
+        assert ev.ReplyEnded in told and act.CloseSession in told
