@@ -9,7 +9,7 @@ from duologue.audio import Frame
 from duologue.errors import StageError
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue.testing.scripted_asr import ScriptedAsr, ScriptedAsrStream, Utterance
-from duologue.testing.virtual_time import run
+from duologue.testing.virtual_time import pass_time, run
 
 LOUD = np.full(320, 4000, "<i2").tobytes()
 
@@ -37,7 +37,7 @@ def test_words_appear_with_the_voice_and_the_final_after_its_delay() -> None:
         reading = asyncio.create_task(read(stream, 5))
         for step in range(4):
             push(stream, 0.2, start=step * 0.2)
-            await asyncio.sleep(0.2)
+            await pass_time(0.2)
         begun = loop.time()
         stream.finalise(5)
         told = await reading
@@ -108,7 +108,7 @@ def test_nothing_is_told_after_close() -> None:
     async def scenario() -> None:
         stream = ScriptedAsr(["one"]).open(AsrContext())
         reading = asyncio.create_task(read(stream, 1))
-        await asyncio.sleep(0)
+        await pass_time(0)
         push(stream, 0.3)
         stream.finalise(1)
         await stream.aclose()
