@@ -219,12 +219,7 @@ class StreamsAreClosed(WholeChecker):
     rule = "When a session is over every language model stream, synthesis and recognition is closed."
 
     def check(self, evidence: Evidence) -> Iterator[str]:
-        world = evidence.world
-        for what, count in (
-            ("language model streams", world.llm.open_streams),
-            ("syntheses", world.tts.inner.live),
-            ("recognitions", world.asr.opened - world.asr.closed),
-        ):
+        for what, count in evidence.world.left_open.items():
             if count:
                 yield f"{count} {what} are open"
 

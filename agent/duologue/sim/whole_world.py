@@ -118,6 +118,7 @@ class WholeWorld:
         self.owners: dict[int, int] = {}  # code of a word → the reply that sent it
         self.unreported: set[int] = set()  # replies of which a report of the far side was lost or late
         self.cut_replies: set[int] = set()
+        self.left_open: dict[str, int] = {}  # streams that were open when it was over
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._voice = Voice()
@@ -205,6 +206,11 @@ class WholeWorld:
         for timer in self._timers:
             timer.cancel()
         await asyncio.gather(*self._speaking, return_exceptions=True)
+        self.left_open = {
+            "language model streams": self.llm.open_streams,
+            "syntheses": self.tts.inner.live,
+            "recognitions": self.asr.opened - self.asr.closed,
+        }
 
     async def _hold_part(self, agent: Agent, snapshot: dict[str, Any] | None) -> None:
         trace = self._folder / f"{len(self.parts)}.jsonl"

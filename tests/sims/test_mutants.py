@@ -1,0 +1,383 @@
+"""The checkers bite: each rule is broken on purpose, one mutant a rule, and the checker of that name catches it.
+
+A mutant is the engine with one thing done wrong, as a slip in it would. Whether other checkers catch it too is no
+matter; the one whose rule it breaks must, within so many seeds.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+
+import pytest
+
+from duologue.audio import Frame
+from duologue.core import actions as act
+from duologue.core import events as ev
+from duologue.core import handover, listening, overlap, speaking, state, tools, turns
+from duologue.core.endpointing import Completeness
+from duologue.core.history import History
+from duologue.core.state import Phase, Timer, Trigger
+from duologue.core.turns import HANDLERS, TIMERS, Conversation
+from duologue.errors import ProtocolError
+from duologue.runtime import hearing, playout
+from duologue.runtime.mouth import Mouth
+from duologue.runtime.playout import Chunk, Playout
+from duologue.runtime.session import CARRY_OUT, Session
+from duologue.runtime.trace import Trace
+from duologue.sim import checkers, core_sim, whole_sim
+from duologue.sim.checkers import CHECKERS
+from duologue.sim.whole_checkers import WHOLE_CHECKERS
+
+SEEDS_MAX = {"core": 400, "whole": 40}
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`rule`: the checker's name. `does_wrong`: what the engine does now."""
+
+    rule: str
+    does_wrong: Break
+    depth: str = "core"
+
+
+MUTANTS: list[Mutant] = []
+
+
+def breaks(rule: str, depth: str = "core") -> Callable[[Break], Break]:
+    """The decorated function makes the engine break `rule`."""
+
+    def register(does_wrong: Break) -> Break:
+        MUTANTS.append(Mutant(rule, does_wrong, depth))
+        return does_wrong
+
+    return register
+
+
+def around(patch: pytest.MonkeyPatch, where: object, name: str, made: Callable[[Callable], Callable]) -> None:
+    """Replace a function by what `made` makes of it."""
+    patch.setattr(where, name, made(getattr(where, name)))
+
+
+# --- the core -----------------------------------------------------------------------------------------------------
+
+
+def forget_to_cancel(patch, when):
+    def made(cancel):
+        def mutant(core, reason):
+            reply = core.state.reply
+            cancel(core, reason)
+            if reply is not None and when(reply):
+                core.actions[:] = [action for action in core.actions if not isinstance(action, act.CancelReply)]
+
+        return mutant
+
+    around(patch, speaking, "cancel", made)
+
+
+@breaks("silent after the cut")
+def a_cut_reply_is_not_silenced(patch):
+    forget_to_cancel(patch, lambda reply: reply.released)
+
+
+@breaks("one live reply")
+def a_stale_speculation_is_not_cancelled(patch):
+    forget_to_cancel(patch, lambda reply: not reply.released)
+
+
+@breaks("speculation is unheard")
+def a_speculative_reply_is_released_at_once(patch):
+    def made(begin):
+        def mutant(core, reply):
+            begin(core, reply)
+            if not reply.released:
+                core.do(act.ReleaseReply(reply.number))
+
+        return mutant
+
+    around(patch, speaking, "begin", made)
+
+
+@breaks("speculation runs no tool")
+def a_speculative_reply_runs_its_tools(patch):
+    def mutant(core, event):
+        requested(core, event)
+        reply = core.state.reply
+        if reply and not reply.released and reply.calls and reply.calls[-1].deadline is None:
+            tools._start(core, reply, reply.calls[-1])
+
+    requested = HANDLERS[ev.ToolRequested]
+    patch.setitem(HANDLERS, ev.ToolRequested, mutant)
+
+
+@breaks("history is what was heard")
+def the_truncation_is_forgotten(patch):
+    around(patch, speaking, "confirm_cut", lambda confirm: lambda core, reply, heard: confirm(core, reply, reply.text))
+
+
+@breaks("tools are answered")
+def the_tools_of_a_cut_reply_run_on(patch):
+    patch.setattr(tools, "abandon", lambda core, reply, reason: reply.calls.clear())
+
+
+@breaks("prompt prefix is stable")
+def the_newest_item_comes_first(patch):
+    patch.setattr(History, "_add", lambda self, item: self.items.insert(0, item))
+
+
+@breaks("prompts are well formed")
+def a_call_stands_in_the_prompt_without_its_result(patch):
+    def made(agent_messages):
+        return lambda text, rounds: [message for message in agent_messages(text, rounds) if message.role != "tool"]
+
+    around(patch, turns, "agent_messages", made)
+
+
+@breaks("holds end")
+def nobody_waits_for_the_verdict(patch):
+    patch.setitem(TIMERS, Timer.VERDICT, lambda core: None)
+
+
+@breaks("goes on from a word")
+def a_reply_taken_over_goes_on_in_mid_word(patch):
+    patch.setattr(handover, "unheard", lambda text, heard: text[len(heard) + 2 :])
+
+
+@breaks("recognition is paired")
+def the_recogniser_is_not_closed(patch):
+    def made(close_turn):
+        def mutant(core, turn):
+            close_turn(core, turn)
+            core.actions[:] = [action for action in core.actions if not isinstance(action, act.CloseRecognition)]
+
+        return mutant
+
+    around(patch, listening, "_close_turn", made)
+
+
+@breaks("turns are answered")
+def a_turn_whose_answer_was_cut_unheard_is_forgotten(patch):
+    patch.setattr(listening, "merge_unanswered", lambda core, reply: None)
+
+
+@breaks("turns end")
+def silence_ends_no_turn(patch):
+    patch.setitem(TIMERS, Timer.ENDPOINT, lambda core: None)
+
+
+@breaks("words are kept")
+def a_final_loses_its_last_letters(patch):
+    final = HANDLERS[ev.FinalTranscript]
+    patch.setitem(HANDLERS, ev.FinalTranscript, lambda core, event: final(core, replace(event, text=event.text[:-3])))
+
+
+@breaks("phases follow the table")
+def a_voice_in_silence_leads_to_thinking(patch):
+    def mutant(self, trigger):
+        go(self, trigger)
+        if trigger is Trigger.SPEECH_STARTED and self.state.phase is Phase.USER_SPEAKING:
+            self.state.phase = Phase.AGENT_SPEAKING
+
+    go = state.Core.go
+    patch.setattr(state.Core, "go", mutant)
+
+
+@breaks("deadlines progress")
+def advance_meets_one_deadline_only(patch):
+    def mutant(self, until):
+        deadline = self.deadline
+        if deadline is not None and deadline <= until:
+            self._core.state.now = max(self._core.state.now, deadline)
+            self._meet(deadline)
+            speaking.settle(self._core)
+
+    patch.setattr(Conversation, "_meet_deadlines", mutant)
+
+
+@breaks("queues are bounded")
+def any_number_of_images_is_kept(patch):
+    patch.setattr(listening, "IMAGES_MAX", 10_000)
+
+
+@breaks("closed is over")
+def timers_run_on_after_the_end(patch):
+    def mutant(core):
+        core.go(Trigger.CLOSED)
+        core.do(act.CloseSession(core.state.closing))
+
+    patch.setattr(speaking, "_close", mutant)
+
+
+@breaks("snapshots round trip")
+def a_restored_session_forgets_how_it_paused(patch):
+    def mutant(cls, policy, snapshot):
+        restored = restore(policy, snapshot)
+        restored._core.state.replies += 1
+        return restored
+
+    restore = Conversation.restore
+    patch.setattr(Conversation, "restore", classmethod(mutant))
+
+
+@breaks("replays the same")
+def a_decision_hangs_on_something_outside(patch):
+    calls = count()
+    patch.setattr(listening, "completeness", lambda text, language: list(Completeness)[next(calls) % len(Completeness)])
+    patch.setattr(checkers.ReplaysTheSame, "every", 1)
+
+
+@breaks("only hands are refused")
+def a_first_sound_is_refused(patch):
+    def mutant(core, event):
+        raise ProtocolError("not now")
+
+    patch.setitem(HANDLERS, ev.ReplyHeard, mutant)
+
+
+@breaks("a refusal changes nothing")
+def a_refused_commit_leaves_a_mark(patch):
+    def mutant(core, event):
+        core.state.alarms.append(event.at)
+        committed(core, event)
+
+    committed = HANDLERS[ev.TurnCommitted]
+    patch.setitem(HANDLERS, ev.TurnCommitted, mutant)
+
+
+@breaks("late results are dropped")
+def results_of_an_earlier_turn_are_taken(patch):
+    patch.setattr(listening, "_turn_numbered", lambda core, number: core.state.turn)
+
+
+@breaks("ends")
+def nobody_hangs_up(patch):
+    patch.setitem(HANDLERS, ev.CloseRequested, lambda core, event: None)
+    patch.setitem(TIMERS, Timer.IDLE, lambda core: core.arm(Timer.IDLE, core.state.now + 1.0))
+    patch.setitem(TIMERS, Timer.SESSION, lambda core: None)
+
+
+@breaks("nothing raises")
+def a_hold_divides_by_zero(patch):
+    def mutant(core):
+        raise ZeroDivisionError("a slip")
+
+    patch.setattr(overlap, "hold", mutant)
+
+
+# --- the whole runtime --------------------------------------------------------------------------------------------
+
+
+@breaks("silent after the cut", "whole")
+def a_cut_does_not_flush(patch):
+    patch.setattr(Playout, "_flush", lambda self: 0)
+
+
+@breaks("speculation is unheard", "whole")
+def a_speculative_reply_is_played(patch):
+    def mutant(self, action):
+        begin(self, action)
+        if action.speculative:
+            self._play(self._runs[action.reply])
+            self._playout._told_heard = True  # without a word to the core, which would refuse it
+
+    begin = Mouth.begin
+    patch.setattr(Mouth, "begin", mutant)
+
+
+@breaks("one live reply", "whole")
+def what_was_cut_comes_back(patch):
+    cut, start = Playout.cut, Playout.start
+
+    def keeps(self):
+        self._kept = bytes(self._track._pcm[:6400]) if self._track else b""
+        return cut(self)
+
+    def plays_it_later(self, track):
+        def again():
+            for at in range(0, len(kept) - 639, 640):
+                self._transport.send(Frame(kept[at : at + 640], 0.0))
+
+        kept, self._kept = getattr(self, "_kept", b""), b""
+        start(self, track)
+        self._loop.call_later(2.0, again)
+
+    patch.setattr(Playout, "cut", keeps)
+    patch.setattr(Playout, "start", plays_it_later)
+
+
+@breaks("history is what was heard", "whole")
+def all_of_a_chunk_counts_as_heard(patch):
+    patch.setattr(Chunk, "heard", lambda self, played: self.text)
+
+
+@breaks("streams are closed", "whole")
+def recognitions_are_left_open(patch):
+    async def mutant(self):
+        self._stream = stream = self._asr.open(self._context.asr_context())
+        for frame in list(self._frames):
+            stream.push(frame)
+        async for hypothesis in stream:
+            self._tell(hypothesis)
+
+    patch.setattr(hearing.Recognition, "_listen", mutant)
+
+
+@breaks("traces replay", "whole")
+def the_trace_leaves_something_out(patch):
+    actions = Trace.actions
+    patch.setattr(
+        Trace,
+        "actions",
+        lambda self, at, told: actions(self, at, [a for a in told if not isinstance(a, act.CloseRecognition)]),
+    )
+
+
+@breaks("nothing raises", "whole")
+def asking_for_a_final_fails(patch):
+    def mutant(self, turn, mark):
+        raise KeyError(turn)
+
+    patch.setattr(hearing.Ear, "finalise", mutant)
+
+
+@breaks("no orphan task", "whole")
+def a_task_is_left_behind(patch):
+    def mutant(self, action):
+        asyncio.get_running_loop().create_task(asyncio.sleep(3600.0))
+
+    patch.setitem(CARRY_OUT, act.TurnEnded, mutant)
+
+
+@breaks("queues are bounded", "whole")
+def half_a_second_is_sent_ahead(patch):
+    patch.setattr(playout, "LEAD_FRAMES", 25)
+
+
+@breaks("ends", "whole")
+def a_closed_session_lingers_for_minutes(patch):
+    def mutant(self, action):
+        asyncio.get_running_loop().call_later(400.0, Session._close_session, self, action)
+
+    patch.setitem(CARRY_OUT, act.CloseSession, mutant)
+
+
+# --- the proof ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: f"{mutant.depth}: {mutant.rule}")
+def test_a_broken_rule_is_caught_by_its_checker(mutant, monkeypatch):
+    mutant.does_wrong(monkeypatch)
+    simulate = {"core": core_sim.simulate, "whole": whole_sim.simulate}[mutant.depth]
+    for seed in range(SEEDS_MAX[mutant.depth]):
+        if mutant.rule in {violation.rule for violation in simulate(seed).violations}:
+            return
+    pytest.fail(f"{SEEDS_MAX[mutant.depth]} conversations and {mutant.rule!r} was not seen to be broken")
+
+
+def test_each_rule_has_its_mutant():
+    core = {checker.name for checker in CHECKERS}
+    whole = {checker.name for checker in WHOLE_CHECKERS}
+    assert {mutant.rule for mutant in MUTANTS if mutant.depth == "core"} == core
+    assert {mutant.rule for mutant in MUTANTS if mutant.depth == "whole"} == whole
+    assert all(checker.rule.endswith(".") for checker in (*CHECKERS, *WHOLE_CHECKERS))
