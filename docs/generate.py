@@ -132,11 +132,30 @@ def _option(parameter: inspect.Parameter) -> str:
     return parameter.name
 
 
+def _figures() -> str:
+    """The table of a whole `make bench`, kept in docs/bench.json: what was measured, on which machine, when."""
+    sys.path.insert(0, str(REPOSITORY / "tests"))
+    from benchmarks import machine, table
+    from benchmarks.figures import ROWS, Contender
+
+    report = json.loads((REPOSITORY / "docs" / "bench.json").read_text(encoding="utf-8"))
+    columns = [Contender.from_json(written) for written in report["contenders"]]
+    names = [f"{column.name} {column.version}" for column in columns]
+    lines = [f"{machine.headline(report['machine'])}; {report['turns']} turns, {report['sessions']} sessions.", ""]
+    lines += [f"| median (p95) | {' | '.join(names)} | our budget |", "|---" * (len(columns) + 2) + "|"]
+    for row in ROWS:
+        cells = [table.number(column.figures.get(row.key)) for column in columns]
+        verdict = table.verdict(row, columns[0].figures.get(row.key))
+        lines.append(f"| {row.label}, {row.unit} | {' | '.join(cells)} | {verdict} |")
+    return "\n".join([*lines, ""])
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "states": _states,
     "transitions": _transitions,
     "settings": _settings,
     "options": _options,
+    "figures": _figures,
 }
 
 

@@ -16,6 +16,7 @@ from benchmarks.figures import Contender, Figure, spread
 from benchmarks.peers import IMPORT_RUNS, Effort, Say
 
 CONFIGURATIONS: Final = ("default", "tuned")
+SETTLED_MINUTES: Final = 9.9  # before that, traces and histories still fill to their bounds
 # What the import may bring along besides the standard library: the engine's own tools, no vendor's.
 OWN_TOOLS: Final = frozenset(
     {
@@ -44,6 +45,8 @@ def measure(effort: Effort, minutes: float, say: Say) -> list[Contender]:
                 column.figures |= read(mode, _run([mode, name, *arguments]))
             except RuntimeError as error:
                 column.notes.append(f"{mode}: {error}")
+        if (growth := column.figures.get("growth")) and growth.provisional:
+            column.notes.append("growth: buffers still fill to their bounds; flat is judged over ten (--minutes 10)")
         column.figures |= {**imported, "vendors": Figure(float(len(vendors)))}
         if vendors:
             column.notes.append(f"the import brought {', '.join(sorted(vendors))}")
@@ -75,7 +78,9 @@ def read(mode: str, result: Mapping[str, Any]) -> dict[str, Figure]:
         return {"noise_dead_air": spread(result["dead_air_ms"]), "noise_words_lost": spread(result["words_lost"])}
     if mode == "load":
         return {"cpu": Figure(result["cpu_ms_per_session_second"])}
-    return {"memory": Figure(result["mb_per_session"]), "growth": Figure(result["mb_per_session_minute"])}
+    settled = result["at_s"][-1] >= 60 * SETTLED_MINUTES
+    growth = Figure(result["mb_per_session_minute"], provisional=not settled)
+    return {"memory": Figure(result["mb_per_session"]), "growth": growth}
 
 
 def import_ms(statement: str) -> Figure:

@@ -3,9 +3,9 @@
 A budget is printed with ✓ or ✗ and never fails anything: times are the machine's, and tests do not time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -39,16 +39,20 @@ ROWS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One cell. `p50` alone where there is one value only. `word`: said instead of a number ("reply lost")."""
+    """One cell. `p50` alone where there is one value only. `word`: said instead of a number ("reply lost").
+
+    `provisional`: measured for less time than a verdict on it takes.
+    """
 
     p50: float | None = None
     p95: float | None = None
     count: int = 0
     word: str = ""
+    provisional: bool = False
 
     def within(self, row: Row) -> bool | None:
-        """Whether the budget of `row` is kept; None where there is no budget or no number."""
-        if self.p50 is None or row.p50_max is None:
+        """Whether the budget of `row` is kept; None where there is no budget, no number or no verdict yet."""
+        if self.p50 is None or row.p50_max is None or self.provisional:
             return None
         p95_kept = row.p95_max is None or self.p95 is None or self.p95 <= row.p95_max
         return self.p50 <= row.p50_max and p95_kept
@@ -67,6 +71,12 @@ class Contender:
         """Plain data for report.json, with the verdict on each budget."""
         verdicts = {row.key: self.figures[row.key].within(row) for row in ROWS if row.key in self.figures}
         return {**asdict(self), "within_budget": verdicts}
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Self:
+        """What `as_json` wrote."""
+        figures = {key: Figure(**figure) for key, figure in written["figures"].items()}
+        return cls(written["name"], written["version"], figures, list(written["notes"]))
 
 
 def spread(values: Iterable[float]) -> Figure:

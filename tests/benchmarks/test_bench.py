@@ -141,6 +141,7 @@ def test_the_spread_of_nothing_is_empty_and_of_five_values_is_the_middle_one() -
 def test_the_report_says_of_each_budget_whether_it_was_kept() -> None:
     report = json.loads(json.dumps(Contender("Duologue", figures={"cpu": Figure(3.0)}).as_json()))
     assert report["within_budget"] == {"cpu": True}
+    assert Contender.from_json(report) == Contender("Duologue", figures={"cpu": Figure(3.0)})
 
 
 def test_every_row_of_the_issue_has_its_budget() -> None:
@@ -164,7 +165,14 @@ def test_our_runner_s_printed_results_become_our_rows() -> None:
     assert engine.read("barge", {"hold_ms": [10.0], "words_off": [0.0]})["hold"] == Figure(10.0, 10.0, 1)
     assert engine.read("noise", {"dead_air_ms": [], "words_lost": [1]})["noise_words_lost"] == Figure(1.0, 1.0, 1)
     assert engine.read("load", {"cpu_ms_per_session_second": 4.7}) == {"cpu": Figure(4.7)}
-    assert set(engine.read("memory", {"mb_per_session": 0.4, "mb_per_session_minute": 0.0})) == {"memory", "growth"}
+
+
+def test_memory_is_called_flat_or_not_only_after_ten_minutes() -> None:
+    row = next(row for row in ROWS if row.key == "growth")
+    watched = {"mb_per_session": 0.4, "mb_per_session_minute": 0.2}
+    assert engine.read("memory", {**watched, "at_s": [0.0, 120.0]})["growth"].within(row) is None
+    assert engine.read("memory", {**watched, "at_s": [0.0, 600.0]})["growth"].within(row) is False
+    assert engine.read("memory", {**watched, "at_s": [0.0, 600.0]})["memory"] == Figure(0.4)
 
 
 def test_the_machine_is_named() -> None:

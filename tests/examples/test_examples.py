@@ -11,7 +11,7 @@ from duologue.audio import read_wav
 from duologue.testing import virtual_time
 
 PROMISES = {
-    "01_ten_lines.py": ["caller: when does the museum open", "agent:  The museum opens at nine in the morning"],
+    "01_ten_lines.py": ["caller: When does the museum open", "agent:  The museum opens at nine in the morning"],
     "02_own_tool.py": ["tool:   book_table", "result: Booked for 4 on friday", "agent:  Done: four of you"],
     "03_wav_conversation.py": ["'How do rockets fly?': answered after", "the agent went on after", "was silent after"],
     "04_own_asr_plugin.py": ["agent: A ticket is twelve dollars."],
