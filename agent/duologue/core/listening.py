@@ -30,7 +30,7 @@ from duologue.errors import ProtocolError
 # So many words of a partial are hardly all wrong. Before that only settled ones count: a hold is silent, it can wait.
 UNSETTLED_WORDS_MIN = 3
 IMAGES_MAX = 8  # waiting to go with a turn; older ones give way
-# Voice that began so shortly before the agent's last word answers it rather than accompanies it.
+# Voice that began so shortly before the agent's last word, and outlasts it, answers it rather than accompanies it.
 EARLY_ANSWER_S = 0.7
 
 
@@ -423,8 +423,7 @@ def take_floor(core: Core, reply: Reply | None) -> None:
     turn = core.turn
     change_pack(core)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
-    asked = reply is None or reply.text.rstrip().endswith(("?", "？"))
-    if asked or core.state.now - turn.voice_since <= EARLY_ANSWER_S:
+    if reply is None or reply.asks or core.state.now - turn.voice_since <= EARLY_ANSWER_S:
         turn.alarm = False
     floor_is_free(core)
 

@@ -11,9 +11,8 @@ from duologue.core.state import Core, Reply, Timer, Trigger, Turn, joined
 
 ALARMS_KEPT = 16
 WORDLESS_AGAIN_S = 0.3  # so often voice that has lasted long enough is looked at for words: as often as partials come
-# So shortly before its end the agent is taken to have said its piece: any word is an answer, not a listener's noise.
-NEARLY_DONE_S = 0.6
-QUESTION_NEARLY_DONE_S = 1.5
+# So shortly before the end of a question any word answers it; over the end of a statement "okay" only keeps it company.
+NEARLY_ASKED_S = 1.5
 
 
 def begin(core: Core, since: float) -> None:
@@ -66,16 +65,15 @@ def _judge(core: Core) -> Verdict:
     """By the words of the turn so far; near the end of the reply any word is an answer."""
     turn = core.turn
     verdict = judge_words(joined(turn.prefix, turn.evidence), core.policy.barge_in)
-    if verdict is Verdict.BACKCHANNEL and _nearly_done(core.reply):
+    if verdict is Verdict.BACKCHANNEL and _nearly_asked(core.reply):
         return Verdict.INTERRUPTION
     return verdict
 
 
-def _nearly_done(reply: Reply) -> bool:
+def _nearly_asked(reply: Reply) -> bool:
     if not reply.generated or not reply.heard or reply.rest_s is None:
         return False
-    asked = reply.text.rstrip().endswith(("?", "？"))
-    return reply.rest_s <= (QUESTION_NEARLY_DONE_S if asked else NEARLY_DONE_S)
+    return reply.asks and reply.rest_s <= NEARLY_ASKED_S
 
 
 def words_changed(core: Core) -> None:

@@ -204,6 +204,11 @@ class Reply:
     calls: list[Call] = field(default_factory=list)
     rounds: list[ToolRound] = field(default_factory=list)
 
+    @property
+    def asks(self) -> bool:
+        """Whether it ends with a question, as far as its text is there."""
+        return self.text.rstrip().endswith(("?", "？"))
+
 
 @dataclass(slots=True)
 class Wish:
