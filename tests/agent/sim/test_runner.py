@@ -20,7 +20,7 @@ def breaks_at_seed_3(monkeypatch):
     monkeypatch.setattr(core_sim, "simulate", simulate)
 
 
-@pytest.mark.parametrize(("depth", "conversations"), [("core", 60), ("whole", 6)])
+@pytest.mark.parametrize(("depth", "conversations"), [("core", 60), ("whole", 20)])
 def test_a_run_keeps_the_rules_and_counts_what_happened(depth, conversations):
     done = []
     report = run_many(depth, conversations=conversations, workers=1, progress=done.append)
