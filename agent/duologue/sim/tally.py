@@ -23,7 +23,6 @@ class Tally:
     backchannels: int = 0
     survived: int = 0
     refused: int = 0
-    handovers: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     responses_s: list[float] = field(default_factory=list)
     yields_s: list[float] = field(default_factory=list)
