@@ -29,19 +29,25 @@ class Cascade:
     notes: tuple[str, ...]
 
     def persona(self, pack: Pack, settings: Settings) -> Persona:
-        """`pack` in the settings' language: its words, its voice, and where nobody better answers, its dialogues."""
+        """`pack` in the settings' language: its words, its voice, and where nobody better answers, its dialogues.
+
+        Without a language in the settings, a pack of several languages goes by what the recogniser hears.
+        """
         language = pack.language_for(settings.language)
-        voice = settings.tts.options.get("voice") or pack.voice_name(self.stages.tts.name, language)
-        manner = pack.manifest.voice
-        speech = SpeechRequest("", language, voice, speed=manner.speed, loudness=manner.loudness)
+        engine, manner = self.stages.tts.name, pack.manifest.voice
+        voices = {code: voice for code in pack.languages if (voice := pack.voice_name(engine, code))}
+        voice = settings.tts.options.get("voice") or voices.get(language)
+        fixed = settings.language or (language if len(pack.languages) == 1 else None)
         return Persona(
             pack.name,
             pack.system(language),
             pack.greeting(language) or "",
-            language=settings.language or language,
+            language=fixed,
             phrases=pack.phrases(language),
-            speech=speech,
+            speech=SpeechRequest("", language, voice, speed=manner.speed, loudness=manner.loudness),
             llm=self._rehearsed(pack),
+            languages=pack.languages,
+            voices=voices,
         )
 
     def _rehearsed(self, pack: Pack) -> Llm | None:

@@ -53,4 +53,4 @@ class Script:
     def forget(self) -> None:
         """Drop the stages' own records, which would be counted as the engine's memory."""
         self.llm.requests.clear()
-        self.tts.spoken.clear()
+        self.tts.requests.clear()

@@ -183,6 +183,8 @@ def final(core: Core, event: FinalTranscript) -> None:
     turn.final_mark = max(turn.final_mark, event.mark)
     turn.evidence = _sure(core, event)
     turn.language = event.language or turn.language
+    if turn.text:
+        core.state.language = turn.language or core.state.language
     _words_changed(core)
 
 

@@ -241,6 +241,7 @@ class State:
     images: list[str] = field(default_factory=list)  # of the open or next turn
     pauses: list[float] = field(default_factory=list)
     alarms: list[float] = field(default_factory=list)
+    language: str | None = None
     answered_turn: int = 0
     answered_until: float = 0.0
     automatic: bool = True

@@ -184,9 +184,8 @@ class Conversation:
 
     @property
     def language(self) -> str | None:
-        """The language of the user's open turn as recognised, or None."""
-        turn = self._core.state.turn
-        return turn.language if turn else None
+        """The language (BCP 47) that the user spoke last, as far as the recogniser could tell."""
+        return self._core.state.language
 
     @property
     def pack(self) -> str:

@@ -28,12 +28,14 @@ AUDIO_SECONDS_MAX: Final = 60.0  # longer than any turn the core allows
 class AsrContext:
     """What a recogniser may know before the turn begins.
 
-    `language`: BCP 47 code, or None to detect it. `phrases`: sentences likely to come (a pack's vocabulary and
+    `language`: BCP 47 code, or None to detect it. `languages`: those that are expected, when it is to be
+    detected; empty for any. `phrases`: sentences likely to come (a pack's vocabulary and
     dialogues).
     """
 
     language: str | None = None
     phrases: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

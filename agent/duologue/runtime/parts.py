@@ -1,7 +1,7 @@
 """What a session is put together from, and what it tells besides the core's events and actions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from duologue.core.actions import Action
@@ -35,7 +35,9 @@ class Persona:
     """Who speaks: a pack as far as a session needs it.
 
     `speech`: the voice, as a request whose text is filled in. `phrases`: what the caller is likely to say. `llm`: a
-    stage of its own in place of the shared one (the rehearsal of this pack's dialogues).
+    stage of its own in place of the shared one (the rehearsal of this pack's dialogues). `language`: what is spoken
+    (BCP 47), or None to go by the recogniser, which then expects one of `languages`; `voices`: the synthesiser's voice
+    for each.
     """
 
     name: str
@@ -45,6 +47,14 @@ class Persona:
     phrases: tuple[str, ...] = ()
     speech: SpeechRequest = field(default_factory=lambda: SpeechRequest(""))
     llm: Llm | None = None
+    languages: tuple[str, ...] = ()
+    voices: Mapping[str, str] = field(default_factory=dict)
+
+    def speech_in(self, language: str | None) -> SpeechRequest:
+        """The voice for an answer to somebody who spoke `language` (None: unknown)."""
+        if self.language is not None or language is None or language == self.speech.language:
+            return self.speech
+        return replace(self.speech, language=language, voice=self.voices.get(language))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,13 @@ class Session:
             note=self.note,
             now=self.now,
             spawn=self._spawn,
-            asr_context=lambda: AsrContext(self._persona.language, self._persona.phrases),
+            asr_context=self._asr_context,
             on_deaf=self._deaf,
         )
+
+    def _asr_context(self) -> AsrContext:
+        persona = self._persona
+        return AsrContext(persona.language, persona.phrases, persona.languages)
 
     def _make_conversation(self) -> Conversation:
         setup = self._setup
@@ -413,7 +417,7 @@ class Session:
         return ReplyContext(
             llm=self._llm,
             tts=self._setup.stages.tts,
-            speech=self._persona.speech,
+            speech=self._persona.speech_in(self._conversation.language),
             meter=self.meter,
             post=self.post,
             note=self.note,

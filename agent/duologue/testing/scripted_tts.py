@@ -6,6 +6,7 @@ request.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,9 @@ SPEED_MAX: Final = 2.0
 _AMPLITUDE: Final = 0.25  # of full scale: a loudness of 4 still fits
 _TONES_HZ: Final = (220, 262, 294, 330, 392, 440, 494)  # neighbours differ; a word's tone is its place modulo seven
 _RAMP_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms at both ends of a word: no clicks, and words can be told apart
+
+
+REQUESTS_KEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class ScriptedTts:
     (a CJK character counts three). `real_time_factor`: seconds of work a second of audio. `word_times`: whether words
     are told. `faults`: what goes wrong; each is counted on its own.
 
-    `opened`, `closed`: syntheses begun and over, however they ended. `spoken`: the text of each, in order.
+    `opened`, `closed`: syntheses begun and over, however they ended. `requests`: what was asked, in order, the newest
+    `REQUESTS_KEPT` of it; `spoken`: the texts of them.
     """
 
     name = "scripted"
@@ -70,9 +75,14 @@ class ScriptedTts:
         self.word_times = word_times
         self.opened = 0
         self.closed = 0
-        self.spoken: list[str] = []
+        self.requests: deque[SpeechRequest] = deque(maxlen=REQUESTS_KEPT)
         self._faults = faults
         self._struck = [0] * len(faults)
+
+    @property
+    def spoken(self) -> list[str]:
+        """The texts of `requests`."""
+        return [request.text for request in self.requests]
 
     @classmethod
     def probe(cls) -> str:
@@ -96,7 +106,7 @@ class ScriptedTts:
             expected = f"between {SPEED_MIN:g} and {SPEED_MAX:g}"
             raise ConfigurationError(f"voice.speed must be a number {expected}, got {request.speed!r}")
         self.opened += 1
-        self.spoken.append(request.text)
+        self.requests.append(request)
         try:
             words = words_with_places(request.text)
             fault = self._fault(request.text)

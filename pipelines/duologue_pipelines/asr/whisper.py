@@ -121,8 +121,10 @@ class WhisperAsr:
 
         `context.phrases` are not used: as a prompt they would cost Whisper decoding time on every partial.
         """
-        wanted = self.language or context.language
-        return WhisperStream(self, self.decoder.check_language(wanted) if wanted else None)
+        fixed = self.language or context.language
+        if fixed:
+            return WhisperStream(self, (self.decoder.check_language(fixed),))
+        return WhisperStream(self, self.decoder.known_languages(context.languages))
 
     def _new_pool(self) -> DecodePool:
         return DecodePool("whisper", workers=self.workers, queue_max=self.queue_max)
@@ -141,9 +143,10 @@ class _Request:
 class WhisperStream:
     """The recognition of one turn."""
 
-    def __init__(self, asr: WhisperAsr, language: str | None) -> None:
+    def __init__(self, asr: WhisperAsr, languages: tuple[str, ...]) -> None:
         self._asr = asr
-        self._language = language
+        self._languages = languages
+        self._language = languages[0] if len(languages) == 1 else None
         self._audio = TurnAudio()
         self._voiced = VoicedTrack(asr.voice_judge)
         self._transcript = GrowingTranscript()
@@ -193,7 +196,7 @@ class WhisperStream:
         self._asked += 1
         request = _Request(self._asked, self._audio.snapshot(), self._frozen, mark)
         self._partial_end = self._audio.end
-        work = partial(self._asr.decoder.decode, request.clip, self._language, self._voiced)
+        work = partial(self._asr.decoder.decode, request.clip, self._languages, self._voiced)
         try:
             future = self._asr.pool.submit(work, urgent=mark is not None)
         except DuologueError as error:
@@ -228,6 +231,7 @@ class WhisperStream:
     def _use(self, request: _Request, decoded: Decoded) -> None:
         if decoded.language is not None:
             self._language = decoded.language
+            self._languages = (decoded.language,)  # once sure, for the whole turn
         words = (*request.frozen, *decoded.words)
         final = request.mark is not None
         shown = self._transcript.final(words) if final else self._transcript.partial(words)

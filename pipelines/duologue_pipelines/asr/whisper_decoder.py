@@ -5,6 +5,8 @@ linear in it) and lengthened to the full thirty seconds when the decoder's own d
 """
 
 import threading
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -96,10 +98,12 @@ class WhisperDecoder:
     def warm(self) -> None:
         """Load, and run once so that the first turn doesn't pay for it."""
         self.load()
-        self._attempt(np.zeros(SAMPLE_RATE_HZ, np.float32), self._options.window_seconds, None)
+        self._attempt(np.zeros(SAMPLE_RATE_HZ, np.float32), self._options.window_seconds, ())
 
-    def decode(self, clip: Clip, language: str | None, voiced_track: VoicedTrack) -> Decoded:
+    def decode(self, clip: Clip, languages: tuple[str, ...], voiced_track: VoicedTrack) -> Decoded:
         """Words of `clip`. Raises `StageError` when the model fails.
+
+        `languages`: Whisper's codes of those that it may be in; one is taken as given, none means any.
 
         A clip longer than the long window is decoded piece by piece, each beginning at the end of a word.
         """
@@ -109,22 +113,24 @@ class WhisperDecoder:
         self.load()
         samples, start = _without_long_silence(clip.samples, voiced)
         try:
-            return self._decode_pieces(samples, clip.at + start, language, voiced)
+            return self._decode_pieces(samples, clip.at + start, languages, voiced)
         except (RuntimeError, ValueError, MemoryError) as error:  # what CTranslate2 and numpy raise
             raise StageError(
                 "asr", f"whisper failed on {clip.seconds:.1f} s of audio ({error})", retryable=True
             ) from error
 
-    def _decode_pieces(self, samples: NDArray[np.float32], at: float, language: str | None, voiced: Voiced) -> Decoded:
+    def _decode_pieces(
+        self, samples: NDArray[np.float32], at: float, languages: tuple[str, ...], voiced: Voiced
+    ) -> Decoded:
         words: list[Word] = []
         notes: list[str] = []
         settled, settled_until = 0, at
         piece_max = int(LONG_WINDOW_SECONDS * SAMPLE_RATE_HZ)
-        first, last, sure = 0, False, language
+        first, last, sure = 0, False, languages[0] if len(languages) == 1 else None
         while not last:
             piece = samples[first : first + piece_max]
             last = first + piece_max >= len(samples)
-            attempt, note = self._decode_piece(piece, sure)
+            attempt, note = self._decode_piece(piece, (sure,) if sure else languages)
             share = voiced.seconds * len(piece) / len(samples)
             kept, guard_note = _guarded(attempt, voiced.seconds if last and first == 0 else share)
             notes += [text for text in (note, guard_note) if text]
@@ -139,19 +145,19 @@ class WhisperDecoder:
             settled = settled if last else len(words)
         return Decoded(tuple(words), settled, settled_until, sure, "; ".join(dict.fromkeys(notes)))
 
-    def _decode_piece(self, samples: NDArray[np.float32], language: str | None) -> tuple[_Attempt, str]:
+    def _decode_piece(self, samples: NDArray[np.float32], languages: tuple[str, ...]) -> tuple[_Attempt, str]:
         seconds = len(samples) / SAMPLE_RATE_HZ
         short = self._options.window_seconds
         if seconds > short or short >= LONG_WINDOW_SECONDS:
-            return self._attempt(samples, LONG_WINDOW_SECONDS, language), ""
-        attempt = self._attempt(samples, short, language)
+            return self._attempt(samples, LONG_WINDOW_SECONDS, languages), ""
+        attempt = self._attempt(samples, short, languages)
         if not attempt.alarm:
             return attempt, ""
-        again = self._attempt(samples, LONG_WINDOW_SECONDS, language)
+        again = self._attempt(samples, LONG_WINDOW_SECONDS, languages)
         better = again if again.mean_log_probability >= attempt.mean_log_probability or not again.alarm else attempt
         return better, f"decoded again in the long window: {attempt.alarm}"
 
-    def _attempt(self, samples: NDArray[np.float32], window_seconds: float, language: str | None) -> _Attempt:
+    def _attempt(self, samples: NDArray[np.float32], window_seconds: float, languages: tuple[str, ...]) -> _Attempt:
         model = self._model
         frames = int(window_seconds * _FRAMES_PER_SECOND)
         features = model.feature_extractor(samples)[..., :-1][..., :frames]
@@ -159,7 +165,7 @@ class WhisperDecoder:
         # The model's own silence is zeros in the feature domain, as faster-whisper pads.
         features = np.pad(features, ((0, 0), (0, frames - content_frames)))
         encoded = model.encode(features)
-        tongue, tongue_probability = self._language(encoded, language)
+        tongue, tongue_probability = self._language(encoded, languages)
         tokenizer = self._tokenizer(tongue)
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         tokens_max = _TOKENS_FREE + int(_TOKENS_PER_SECOND * len(samples) / SAMPLE_RATE_HZ)
@@ -184,13 +190,12 @@ class WhisperDecoder:
         alarm = _alarm(text, mean)
         return _Attempt(words, mean, float(result.no_speech_prob), tongue, tongue_probability, alarm)
 
-    def _language(self, encoded: Any, language: str | None) -> tuple[str, float]:
+    def _language(self, encoded: Any, languages: tuple[str, ...]) -> tuple[str, float]:
         if not self._model.model.is_multilingual:
             return "en", 1.0
-        if language is not None:
-            return language, 1.0
-        token, probability = self._model.model.detect_language(encoded)[0][0]
-        return token[2:-2], float(probability)
+        if len(languages) == 1:
+            return languages[0], 1.0
+        return likeliest_language(self._model.model.detect_language(encoded)[0], languages)
 
     def _tokenizer(self, language: str) -> Any:
         return _tokenizer(self._model.hf_tokenizer, self._model.model.is_multilingual, language)
@@ -210,6 +215,14 @@ class WhisperDecoder:
                 hint='Choose a multilingual model such as "tiny"' if allowed == ["en"] else "Check the language code",
             )
         return code
+
+    def known_languages(self, languages: Iterable[str]) -> tuple[str, ...]:
+        """Whisper's codes for those of `languages` that the model has; empty, which is any, if it has none of them."""
+        known = []
+        for language in languages:
+            with suppress(ConfigurationError):
+                known.append(self.check_language(language))
+        return tuple(known)
 
     def _open(self) -> Any:
         options = self._options
@@ -234,6 +247,19 @@ class WhisperDecoder:
                 f"whisper: {options.model!r} can't be loaded ({error})",
                 hint="Check asr.model, asr.compute_type and asr.device, or pull the model again",
             ) from error
+
+
+def likeliest_language(found: Sequence[tuple[str, float]], languages: tuple[str, ...]) -> tuple[str, float]:
+    """The likeliest of `languages` (any, if empty) and its probability among them.
+
+    `found`: tokens like `<|en|>` with probabilities, the likeliest first, as CTranslate2 gives them.
+    """
+    wanted = [(token[2:-2], float(p)) for token, p in found if not languages or token[2:-2] in languages]
+    if not wanted:
+        return (languages[0] if languages else "en"), 0.0
+    total = sum(p for _, p in wanted)
+    code, probability = max(wanted, key=lambda pair: pair[1])
+    return code, probability / total if total > 0 else 0.0
 
 
 @lru_cache(maxsize=32)

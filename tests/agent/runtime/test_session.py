@@ -244,3 +244,19 @@ def test_a_stop_button_silences_the_agent_at_once(call):
     done = call([(1.0, 1.0)], ["tell me a story"], hang_up=7.0, during=during).go()
     assert done.one(act.CancelReply).reason == "stopped"
     assert done.audible(3.5, 4.0) and not done.audible(4.02, 7.0)
+
+
+def test_the_answer_is_spoken_in_the_language_that_the_recogniser_heard(call):
+    persona = Persona("test", languages=("en", "zh"), voices={"zh": "mandarin"})
+    turns = [Utterance("你好", language="zh"), Utterance("hello", language="en")]
+    done = call([(1.0, 0.6), (6.0, 0.6)], turns, [ScriptedReply("嗯.")], hang_up=11.0, persona=persona).go()
+    assert done.asr.contexts[0].language is None and done.asr.contexts[0].languages == ("en", "zh")
+    assert [(asked.language, asked.voice) for asked in done.tts.requests] == [("zh", "mandarin"), ("en", None)]
+
+
+def test_a_language_that_is_set_is_spoken_whatever_is_heard(call):
+    persona = Persona("test", language="en", languages=("en", "zh"))
+    turns = [Utterance("你好", language="zh")]
+    done = call([(1.0, 0.6)], turns, [ScriptedReply("Yes.")], hang_up=5.0, persona=persona).go()
+    assert done.asr.contexts[0].language == "en"
+    assert [asked.language for asked in done.tts.requests] == [None]

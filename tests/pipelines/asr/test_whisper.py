@@ -19,7 +19,14 @@ from duologue.ports.asr import AsrContext, Hypothesis
 from duologue_pipelines.asr.turn_audio import Clip
 from duologue_pipelines.asr.voiced import Voiced, VoicedTrack
 from duologue_pipelines.asr.whisper import WhisperAsr, _best_border
-from duologue_pipelines.asr.whisper_decoder import Decoded, _aligned, _Attempt, _guarded, _without_long_silence
+from duologue_pipelines.asr.whisper_decoder import (
+    Decoded,
+    _aligned,
+    _Attempt,
+    _guarded,
+    _without_long_silence,
+    likeliest_language,
+)
 
 pytestmark = pytest.mark.shared_data
 QUIET = bytes(640)
@@ -333,8 +340,16 @@ def test_a_long_decode_settles_what_lies_behind_the_border(
     turn = np.concatenate([part for _, clip in exact[:20] for part in (clip, gap)])
     asr = WhisperAsr(model=model)
     clip = Clip(turn.astype("<i2").tobytes(), 0, 100.0)
-    decoded: Decoded = asr.decoder.decode(clip, None, VoicedTrack(asr.voice_judge))
+    decoded: Decoded = asr.decoder.decode(clip, (), VoicedTrack(asr.voice_judge))
     assert 0 < decoded.settled < len(decoded.words)
     assert 100 < decoded.words[decoded.settled - 1].end <= decoded.settled_until + 0.1 < 135
     assert decoded.language == "en"
     assert all(normal_form(word.text) for word in decoded.words)
+
+
+def test_the_language_is_the_likeliest_of_those_expected():
+    found = [("<|cy|>", 0.5), ("<|en|>", 0.3), ("<|zh|>", 0.1)]
+    assert likeliest_language(found, ()) == ("cy", pytest.approx(0.5 / 0.9))
+    assert likeliest_language(found, ("en", "zh")) == ("en", pytest.approx(0.75))
+    assert likeliest_language(found, ("de", "fr")) == ("de", 0.0)
+    assert likeliest_language([], ()) == ("en", 0.0)
