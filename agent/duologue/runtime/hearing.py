@@ -20,6 +20,7 @@ from duologue.errors import ConfigurationError, DuologueError, StageError
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
 from duologue.ports.vad import Onset, Vad
 from duologue.runtime.meter import Meter
+from duologue.runtime.overruns import Overruns
 from duologue.runtime.reply import stage_broke
 
 PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
@@ -160,6 +161,7 @@ class Ear:
         self._ring: deque[Frame] = deque(maxlen=RING_FRAMES)
         self._recognitions: dict[int, Recognition] = {}
         self._failures = 0
+        self._overruns = Overruns(context.note)
         self._sound_frames = 0
         self._voiced = False
 
@@ -173,6 +175,7 @@ class Ear:
         self._context.meter.user_audio_s += FRAME_SECONDS
         for recognition in self._recognitions.values():
             recognition.push(frame)
+        begun_at = self._context.now()
         try:
             heard = self._detector.push(frame)
         except StageError as error:
@@ -180,6 +183,8 @@ class Ear:
         except Exception as error:  # a stranger's adapter may raise anything; a session survives a frame
             self._detector_failed(stage_broke("vad", error), frame)
         else:
+            now = self._context.now()
+            self._overruns.blocked("vad", now - begun_at, now)
             self._sound_frames += 1
             if heard is not None:
                 self._voice(isinstance(heard, Onset), heard.since if isinstance(heard, Onset) else heard.until)

@@ -27,6 +27,7 @@ from duologue.runtime import snapshot
 from duologue.runtime.hearing import Ear, EarContext
 from duologue.runtime.meter import Meter
 from duologue.runtime.mouth import Mouth
+from duologue.runtime.overruns import Overruns
 from duologue.runtime.parts import Aside, Note, Persona, SessionEvent, SessionSetup
 from duologue.runtime.readers import Readers
 from duologue.runtime.reply import ReplyContext
@@ -51,6 +52,7 @@ class Session:
         self._draining = self._failed = False
         self._timer: asyncio.TimerHandle | None = None
         self._readers = Readers()
+        self._overruns = Overruns(self.note)
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
         self._ear = Ear(setup.stages.vad, setup.stages.asr, self._ear_context())
@@ -266,8 +268,11 @@ class Session:
         if self._closed.is_set():
             return
         self.trace.begin_step()
+        now = self.now()
+        due = self._conversation.deadline or now
+        self._overruns.late(now - due, now)
         try:
-            self._drain(lambda: self._advance(max(self.now(), self._conversation.deadline or 0.0)))
+            self._drain(lambda: self._advance(max(now, due)))
         except ProtocolError as error:  # nobody to tell it to: a deadline of its own is what the core must know
             self._crash(error)
 
