@@ -1,12 +1,14 @@
 """Those who read a session's events, each at a pace of their own: nobody who is slow holds the session up."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
 from duologue.runtime.parts import SessionEvent
 
 EVENTS_WAITING_MAX: Final = 2000  # of one reader; one that sleeps loses the oldest
+EVENTS_BEFORE_MAX: Final = 100  # kept for the first reader; a session that nobody reads must not pay for more
 
 _Queue = asyncio.Queue[SessionEvent | None]  # None: the session is over
 
@@ -16,30 +18,31 @@ class Readers:
 
     def __init__(self) -> None:
         self._queues: list[_Queue] = []
-        self._before: _Queue | None = asyncio.Queue(EVENTS_WAITING_MAX)
+        self._before: deque[SessionEvent] | None = deque(maxlen=EVENTS_BEFORE_MAX)
         self._over = False
 
     async def events(self) -> AsyncIterator[SessionEvent]:
         """All that is published until the end: for the first reader from the beginning, for others from now.
 
-        The oldest are lost beyond `EVENTS_WAITING_MAX`.
+        The oldest are lost beyond `EVENTS_WAITING_MAX`, before the first reader beyond `EVENTS_BEFORE_MAX`.
         """
-        queue, self._before = self._before, None
-        if queue is None:
-            queue = asyncio.Queue(EVENTS_WAITING_MAX)
+        queue: _Queue = asyncio.Queue(EVENTS_WAITING_MAX)
+        for event in self._before or ():
+            queue.put_nowait(event)
+        self._before = None
         if self._over:
             _put(queue, None)
         self._queues.append(queue)
         try:
-            while (event := await queue.get()) is not None:
-                yield event
+            while (told := await queue.get()) is not None:
+                yield told
         finally:
             self._queues.remove(queue)
 
     def publish(self, event: SessionEvent) -> None:
         """Tell all readers `event`."""
-        if self._before:
-            _put(self._before, event)
+        if self._before is not None:
+            self._before.append(event)
         for queue in self._queues:
             _put(queue, event)
 
