@@ -132,6 +132,11 @@ class Agent:
         `snapshot`: go on with a session that another process gave up. `trace`: write the event log there (default: into
         the settings' trace folder, if one is set). Raises `StageOverloaded` when `sessions_max` are live.
         """
+        if not all(hasattr(transport, name) for name in ("run", "send", "flush", "unplayed", "plays_far_side")):
+            raise ConfigurationError(
+                f"{transport!r} is no transport",
+                hint='For audio files: duologue_pipelines.transports.wav.WavTransport(input=["question.wav"])',
+            )
         if len(self.live) + self._opening >= self.settings.sessions_max:
             raise StageOverloaded(
                 "session",

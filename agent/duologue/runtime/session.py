@@ -36,7 +36,8 @@ from duologue.runtime.toolbox import Toolbox
 
 
 class Session:
-    """One conversation with one caller. Use it as `async with agent.session(transport) as session`."""
+    """One conversation with one caller, to be used with `async with`, which raises at its end what failed it (`error`),
+    unless that was the connection."""
 
     def __init__(self, transport: Transport, setup: SessionSetup) -> None:
         self.transport = transport
@@ -136,6 +137,8 @@ class Session:
                 await self.close("left", finish=error is None)
         finally:
             await self._end()
+        if error is None and self.error is not None and not isinstance(self.error, TransportError):
+            raise self.error  # a connection that broke is the peer's business; everything else is the program's
 
     async def close(self, reason: str = "closed", *, finish: bool = True) -> None:
         """End the session; with `finish` after the agent has said what it is saying. Returns when it is over."""

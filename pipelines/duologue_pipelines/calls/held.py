@@ -54,9 +54,14 @@ async def hold_call(
     await agent.ready()
     transcript = Transcript()
     wall, cpu = time.monotonic(), time.process_time()
-    async with agent.session(transport, trace=trace) as session:
-        await _follow(session, transcript, show)
-        offset_s = transport.began - (asyncio.get_running_loop().time() - session.now())
+    session, offset_s = None, 0.0
+    try:
+        async with agent.session(transport, trace=trace) as session:
+            await _follow(session, transcript, show)
+            offset_s = transport.began - (asyncio.get_running_loop().time() - session.now())
+    except DuologueError as error:
+        if session is None or error is not session.error:
+            raise
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     caller, spoken = transport.recording()
     marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken))

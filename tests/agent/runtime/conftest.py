@@ -10,6 +10,7 @@ import pytest
 
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ
+from duologue.errors import DuologueError
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
@@ -49,6 +50,7 @@ class Call:
         whole = [Utterance(turn, whole_text_in_finals=True) if isinstance(turn, str) else turn for turn in self.turns]
         self.asr = ScriptedAsr(whole)
         self.llm = self.replies if isinstance(self.replies, ScriptedLlm) else ScriptedLlm(self.replies, cycle=True)
+        self.raised: DuologueError | None = None
         self.events: list[Any] = []
         self.times: list[float] = []
         self.session: Session = None  # type: ignore[assignment]  # set by `go`
@@ -70,6 +72,14 @@ class Call:
     async def talk(self) -> None:
         script = [(at, voice(seconds)) for at, seconds in self.speech]
         self.transport = MemoryTransport(script, hang_up=self.hang_up, **self.transport_options)
+        try:
+            await self._talk()
+        except DuologueError as error:
+            if self.session is None or error is not self.session.error:
+                raise
+            self.raised = error
+
+    async def _talk(self) -> None:
         async with self.agent().session(self.transport, policy=self.policy, **self.session_options) as session:
             self.session = session
             doing = asyncio.ensure_future(self.during(session, self.transport)) if self.during else None

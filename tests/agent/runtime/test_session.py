@@ -221,7 +221,7 @@ def test_a_recogniser_that_stumbles_is_begun_again_with_the_audio_of_the_turn(ca
 
 def test_a_detector_that_keeps_failing_ends_the_session_with_its_error(call):
     done = call(vad=ScriptedVad(faults=(10, 11, 12)), hang_up=5.0).go()
-    assert isinstance(done.session.error, StageError)
+    assert isinstance(done.session.error, StageError) and done.raised is done.session.error
     assert "voice activity" in done.one(act.CloseSession).reason
 
 
@@ -231,7 +231,7 @@ def test_a_connection_that_breaks_ends_the_session_and_keeps_the_history(call):
         transport.break_off("cable pulled")
 
     done = call([(1.0, 1.0)], ["hello"], [ScriptedReply("Hi.")], hang_up=6.0, during=during).go()
-    assert isinstance(done.session.error, TransportError)
+    assert isinstance(done.session.error, TransportError) and done.raised is None
     assert done.one(act.CloseSession).reason == "connection lost"
     assert done.said() == [("user", "hello"), ("agent", "Hi.")]
 

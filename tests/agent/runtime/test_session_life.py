@@ -205,9 +205,9 @@ def test_a_transport_that_crashes_is_an_internal_error(call):
     async def main():
         async with made.agent().session(Crashing()) as session:
             await session.wait_closed()
-        return session.error
 
-    assert str(run(main())).startswith("LookupError: no such peer")
+    with pytest.raises(InternalError, match="LookupError: no such peer"):
+        run(main())
 
 
 def test_a_core_that_refuses_its_own_deadline_ends_the_session(call, monkeypatch):
