@@ -262,7 +262,7 @@ def final_overdue(core: Core) -> None:
     turn = core.turn
     turn.final_mark = turn.mark
     if core.state.phase in speaking.AGENT_HAS_FLOOR:
-        dismiss_parked(core, overlap.what_it_was(turn))
+        dismiss_parked(core, overlap.what_it_was(core, turn))
     else:
         try_end_turn(core)
 

@@ -85,7 +85,7 @@ def words_changed(core: Core) -> None:
     if verdict is Verdict.INTERRUPTION:
         interrupt(core)
     elif not core.state.voice and turn.final_mark == turn.mark:
-        false_alarm(core, what_it_was(turn))
+        false_alarm(core, what_it_was(core, turn))
 
 
 def late_words(core: Core) -> None:
@@ -96,12 +96,13 @@ def late_words(core: Core) -> None:
     if _judge(core) is Verdict.INTERRUPTION:
         interrupt(core)
     elif turn.final_mark == turn.mark:
-        listening.dismiss_parked(core, what_it_was(turn))
+        listening.dismiss_parked(core, what_it_was(core, turn))
 
 
-def what_it_was(turn: Turn) -> str:
-    """Why a turn over the agent is given up."""
-    return "backchannel" if turn.evidence else "noise"
+def what_it_was(core: Core, turn: Turn) -> str:
+    """Why a turn over the agent is given up: a listener's words, sure or not, or no words to speak of."""
+    hummed = judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL
+    return "backchannel" if hummed or turn.evidence else "noise"
 
 
 def interrupt(core: Core) -> None:
@@ -155,4 +156,4 @@ def voice_long_enough(core: Core) -> None:
 
 def verdict_overdue(core: Core) -> None:
     """The recogniser takes its time: the agent goes on, and a late word can still stop it."""
-    false_alarm(core, what_it_was(core.turn))
+    false_alarm(core, what_it_was(core, core.turn))
