@@ -4,14 +4,17 @@
 entry point at all. The keys beside `use` become the constructor's arguments, checked against its signature here, so
 that a wrong one is reported with the nearest right one instead of as a `TypeError`.
 
-`auto` takes, of those that can really be used here, the one with the highest `auto_rank`: an optional class attribute
-(0 without it), as is `languages` (BCP 47 codes that the adapter can do; every language without it).
+`auto` takes, of those that can really be used here, the one with the highest `auto_rank`, a class attribute. `languages`
+is one too: the BCP 47 codes that a recogniser or synthesiser can do, `("*",)` for any; one that says nothing comes after
+those that say they know the language wanted. Whoever has no `auto_rank` wants to be asked for by name: `auto` takes it
+only where nothing else can be used.
 """
 
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, overload
@@ -38,7 +41,17 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 COMMANDS: Final = "duologue.commands"
+ANY_LANGUAGE: Final = "*"
+SPEAKING: Final = ("asr", "tts")  # the stages that a language matters to
 _ANY_TYPE: Final = ConfigDict(arbitrary_types_allowed=True)
+
+
+class Standing(IntEnum):
+    """How far `auto` may go by an adapter's own word; the lower, the sooner it is taken."""
+
+    FITS = 0
+    SILENT_ON_LANGUAGE = 1
+    BY_NAME_ONLY = 2
 
 
 class AutoChoice(NamedTuple):
@@ -55,6 +68,7 @@ class Candidate:
     name: str
     rank: int
     problem: str
+    standing: Standing = Standing.FITS
 
 
 def names(stage: str) -> list[str]:
@@ -152,24 +166,47 @@ def candidates(stage: str, *, options: Iterable[str] = (), language: str | None 
     """All adapters of a stage, best first, each with what keeps it from being used here."""
     wanted = list(options)
     found = [_candidate(stage, name, wanted, language) for name in names(stage)]
-    return sorted(found, key=lambda candidate: (-candidate.rank, candidate.name))
+    return sorted(found, key=lambda candidate: (candidate.standing, -candidate.rank, candidate.name))
 
 
-def choose_auto(stage: str, *, options: Iterable[str] = (), language: str | None = None) -> AutoChoice:
+def check_known(stage: str, options: Iterable[str], origin: Callable[[str], str] = lambda key: "") -> None:
+    """Raise `ConfigurationError` for an option that no adapter of the stage has, with the nearest that one has."""
+    known: set[str] = set()
+    for name in names(stage):
+        try:
+            accepted, takes_any = _parameters(adapter_class(stage, name))
+        except DuologueError:  # what it would take is not to be learned
+            continue
+        if takes_any:
+            return
+        known.update(accepted)
+    for option in options:
+        if option not in known:
+            where = f"{origin(option)}: " if origin(option) else ""
+            raise ConfigurationError(
+                f"{where}{stage}.{option}: no {stage} here has an option {option!r}", hint=did_you_mean(option, known)
+            )
+
+
+def choose_auto(
+    stage: str,
+    *,
+    options: Iterable[str] = (),
+    language: str | None = None,
+    origin: Callable[[str], str] = lambda key: "",
+) -> AutoChoice:
     """The best adapter that can be used here.
 
     `options`: keys set beside `use = "auto"`; only adapters that have them are asked. `language`: BCP 47, or None.
-    Raises `StageUnavailable` that says what keeps each of them.
+    `origin`: where an option was set, for the message. Raises `ConfigurationError` for an option that none has,
+    `StageUnavailable` that says what keeps each of them.
     """
     wanted = list(options)
+    check_known(stage, wanted, origin)
     found = candidates(stage, options=wanted, language=language)
     usable = [candidate for candidate in found if not candidate.problem]
     if usable:
-        best = usable[0]
-        passed_over = [f"{other.name}: {other.problem}" for other in found[: found.index(best)]]
-        others = ", ".join(candidate.name for candidate in usable)
-        why = f"the best of those that can be used here ({others})" if len(usable) > 1 else "the one that works here"
-        return AutoChoice(best.name, why + (f"; {'; '.join(passed_over)}" if passed_over else ""))
+        return AutoChoice(usable[0].name, _why(found, usable, language))
     # Options that only one adapter has were written for it: take it, and let its own error say what is missing.
     meant = [name for name in names(stage) if wanted and not _lacking(stage, name, wanted)]
     if len(meant) == 1:
@@ -179,6 +216,25 @@ def choose_auto(stage: str, *, options: Iterable[str] = (), language: str | None
 
 
 # --- inside -------------------------------------------------------------------------------------------------------
+
+
+def _why(found: list[Candidate], usable: list[Candidate], language: str | None) -> str:
+    """Why the first of `usable` is taken, and what speaks against those that might have been."""
+    best = usable[0]
+    rivals = ", ".join(candidate.name for candidate in usable if candidate.standing is best.standing)
+    why = f"the best of those that can be used here ({rivals})" if "," in rivals else "the one that works here"
+    if best.standing is Standing.BY_NAME_ONLY:
+        why = "nothing else can be used here"
+    might_have = [
+        other for other in found if other.problem and (other.rank > best.rank or best.standing > other.standing)
+    ]
+    remarks = [why, *(f"{other.name}: {other.problem}" for other in might_have)]
+    for other in usable:
+        if other.standing > best.standing and other.standing is Standing.BY_NAME_ONLY:
+            remarks.append(f"{other.name}: only by name, it has no auto_rank")
+        elif other.standing > best.standing:
+            remarks.append(f"{other.name}: it does not say that it knows {language!r}")
+    return "; ".join(remarks)
 
 
 def _entries(stage: str) -> Iterable[EntryPoint]:
@@ -253,8 +309,13 @@ def _candidate(stage: str, name: str, options: list[str], language: str | None) 
         adapter = adapter_class(stage, name)
     except DuologueError as error:
         return Candidate(name, 0, str(error).removeprefix(f"{stage}: "))
-    rank = int(getattr(adapter, "auto_rank", 0))
-    return Candidate(name, rank, _problem(stage, name, adapter, options, language))
+    rank = getattr(adapter, "auto_rank", None)
+    standing = Standing.FITS
+    if rank is None:
+        standing = Standing.BY_NAME_ONLY
+    elif language and stage in SPEAKING and getattr(adapter, "languages", None) is None:
+        standing = Standing.SILENT_ON_LANGUAGE
+    return Candidate(name, int(rank or 0), _problem(stage, name, adapter, options, language), standing)
 
 
 def _problem(stage: str, name: str, adapter: Any, options: list[str], language: str | None) -> str:
@@ -262,12 +323,17 @@ def _problem(stage: str, name: str, adapter: Any, options: list[str], language: 
     if lacking:
         return f"it has no option {lacking[0]!r}"
     languages = getattr(adapter, "languages", None)
-    if language and languages is not None and best_language(language, languages) is None:
+    if language and languages is not None and not _knows(language, languages):
         return f"it does not know the language {language!r}"
     try:
         return str(adapter.probe()).removeprefix(f"{stage}: ").removeprefix(f"{name}: ")
     except Exception as error:  # one broken plugin must not keep the others from being chosen
         return f"its probe failed: {type(error).__name__}: {error}"
+
+
+def _knows(language: str, languages: Iterable[str]) -> bool:
+    codes = tuple(languages)
+    return ANY_LANGUAGE in codes or best_language(language, codes) is not None
 
 
 def _lacking(stage: str, name: str, options: list[str]) -> list[str]:

@@ -64,6 +64,8 @@ async def build(settings: Settings, pack: Pack | None) -> Cascade:
     asr = registry.make("asr", _decided("asr", settings, language, notes))
     tts = registry.make("tts", _decided("tts", settings, language, notes))
     llm = await _llm(settings, pack, notes)
+    if remark := getattr(asr, "remark", ""):
+        notes.append(f"asr: {remark}")
     return Cascade(Stages(vad, asr, llm, tts), tuple(notes))
 
 
@@ -71,7 +73,7 @@ def _decided(stage: str, settings: Settings, language: str | None, notes: list[s
     choice = settings.stage(stage)
     if choice.use != AUTO:
         return choice
-    name, why = registry.choose_auto(stage, options=choice.options, language=language)
+    name, why = registry.choose_auto(stage, options=choice.options, language=language, origin=choice.origin)
     notes.append(f"{stage}: {name} ({why})")
     return _using(choice, name, {})
 
@@ -83,6 +85,8 @@ def _using(choice: StageChoice, name: str, options: Mapping[str, Any]) -> StageC
 
 async def _llm(settings: Settings, pack: Pack | None, notes: list[str]) -> Llm:
     choice = settings.llm
+    if choice.use == AUTO:
+        registry.check_known("llm", choice.options, choice.origin)
     if choice.use == AUTO and not {"base_url", "model", "api_key"} & set(choice.options):
         candidates = await discover.discover(os.environ)
         found = discover.choose(candidates)

@@ -52,6 +52,16 @@ class Odd(Good):
     def __init__(self, thing: "Unknown" = None, gap=0) -> None:
         self.given = (thing, gap)
 
+class Nameless:
+    languages = ("xx",)
+    def __init__(self, quirk: int = 1) -> None: ...
+    @classmethod
+    def probe(cls): return ""
+
+class Silent(Nameless):
+    auto_rank = 990
+    languages = None
+
 def factory(size: int = 3):
     made = Good(); made.given = size
     return made
@@ -65,6 +75,10 @@ x-sick = duologue_test_plugin:Sick
 x-broken = duologue_test_plugin_broken:Nothing
 x-missing = duologue_test_plugin_missing:Nothing
 x-renamed = duologue_test_plugin:Nothing
+x-nameless = duologue_test_plugin:Nameless
+x-silent = duologue_test_plugin:Silent
+[duologue.llm]
+x-nameless = duologue_test_plugin:Nameless
 [duologue.commands]
 x-command = duologue_test_plugin:factory
 x-twice = duologue_test_plugin:factory
@@ -171,7 +185,7 @@ def test_a_factory_serves_as_well_as_a_class() -> None:
 
 
 def test_auto_takes_the_best_that_is_really_there_and_says_why() -> None:
-    name, why = registry.choose_auto("asr")
+    name, why = registry.choose_auto("asr", language="xx")
     assert name == "x-good"
     assert why.startswith(("the best of those that can be used here (x-good", "the one that works here"))
     assert "x-sick: its probe failed: OSError: disk" in why
@@ -181,8 +195,35 @@ def test_auto_takes_the_best_that_is_really_there_and_says_why() -> None:
 def test_auto_considers_only_adapters_with_the_options_that_are_set() -> None:
     assert registry.choose_auto("asr", options=["beams"]).name == "x-good"
     assert registry.choose_auto("asr", options=["other"]) == ("x-better", "the only one that has other")
-    with pytest.raises(StageUnavailable, match=r"x-good: it has no option 'nobody'.*Run `duologue doctor`"):
-        registry.choose_auto("asr", options=["nobody"])
+    with pytest.raises(StageUnavailable, match=r"x-good: it has no option 'key'.*Run `duologue doctor`"):
+        registry.choose_auto("asr", options=["beams", "key"])
+
+
+def test_an_option_that_no_adapter_has_names_the_nearest_that_one_has_and_where_it_stands() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        registry.choose_auto("asr", options=["modell"], origin=lambda key: f"--set asr.{key}")
+    assert str(caught.value) == (
+        "--set asr.modell: asr.modell: no asr here has an option 'modell'. Did you mean 'model'?"
+    )
+    registry.check_known("asr", ["model", "quirk"])
+
+
+def test_auto_takes_who_knows_the_language_before_who_does_not_say() -> None:
+    assert registry.choose_auto("asr").name == "x-silent"  # no language asked for: the rank alone counts
+    name, why = registry.choose_auto("asr", language="xx")
+    assert name == "x-good" and "x-silent: it does not say that it knows 'xx'" in why
+
+
+def test_who_has_no_rank_is_taken_by_name_or_where_nothing_else_can_be_used() -> None:
+    assert "x-nameless: only by name, it has no auto_rank" in registry.choose_auto("asr", language="xx").why
+    assert registry.choose_auto("asr", options=["quirk"], language="xx-XX").name == "x-silent"
+    name, why = registry.choose_auto("llm", options=["quirk"])
+    assert name == "x-nameless" and why == "nothing else can be used here"
+
+
+def test_a_star_stands_for_every_language() -> None:
+    found = {candidate.name: candidate for candidate in registry.candidates("tts", language="sw")}
+    assert found["espeak"].problem == "" and found["espeak"].standing is registry.Standing.FITS
 
 
 def test_auto_minds_the_language() -> None:
@@ -193,7 +234,8 @@ def test_auto_minds_the_language() -> None:
 
 def test_every_candidate_is_listed_best_first_with_what_keeps_it() -> None:
     found = registry.candidates("asr")
-    assert [candidate.name for candidate in found][:3] == ["x-sick", "x-better", "x-good"]
+    assert [candidate.name for candidate in found][:4] == ["x-sick", "x-silent", "x-better", "x-good"]
+    assert found[-1].name in ("x-broken", "x-missing", "x-renamed", "x-nameless")
     problems = {candidate.name: candidate.problem for candidate in found}
     assert problems["x-broken"].startswith("x-broken (duologue_test_plugin_broken:Nothing) can't be loaded")
     assert problems["x-good"] == ""

@@ -44,9 +44,10 @@ def test_with_nothing_there_the_rehearsal_answers_and_says_so(build: Build) -> N
     built = build()
     assert isinstance(built.stages.llm, RehearsalLlm) and not built.stages.llm.is_language_model
     assert built.stages.llm.exchanges == find_pack("assistant").samples
-    assert built.notes == (
-        "llm: rehearsal (always there; no language model: it answers from the pack's sample dialogues)",
-    )
+    llm, asr = built.notes
+    assert llm == "llm: rehearsal (always there; no language model: it answers from the pack's sample dialogues)"
+    assert asr.startswith("asr: pocketsphinx hears only what the pack's dialogues and vocabulary hold")
+    assert asr.endswith("duologue models pull whisper:tiny")
     assert [stage.name for stage in built.stages.all()] == ["webrtc", "pocketsphinx", "rehearsal", "espeak"]
 
 
@@ -60,7 +61,7 @@ def test_a_server_that_the_environment_names_is_taken_with_its_first_model(
 
     built = asyncio.run(whole())
     assert isinstance(built.stages.llm, OpenAiLlm) and built.stages.llm.model == "talker"
-    assert built.notes == ("llm: openai (OPENAI_BASE_URL names it and it answers)",)
+    assert built.notes[0] == "llm: openai (OPENAI_BASE_URL names it and it answers)"
 
 
 def test_a_key_alone_means_openai(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,25 +69,27 @@ def test_a_key_alone_means_openai(build: Build, monkeypatch: pytest.MonkeyPatch)
     built = build(llm=StageChoice(temperature=0.2))
     assert isinstance(built.stages.llm, OpenAiLlm)
     assert (built.stages.llm.base_url, built.stages.llm.temperature) == ("https://api.openai.com/v1", 0.2)
-    assert built.notes == ("llm: openai (OPENAI_API_KEY is set)",)
+    assert built.notes[0] == "llm: openai (OPENAI_API_KEY is set)"
 
 
 def test_settings_that_say_where_to_ask_mean_openai_and_nobody_looks_around(build: Build) -> None:
     built = build(llm=StageChoice(base_url="http://127.0.0.1:9/v1", model="mine"))
     assert isinstance(built.stages.llm, OpenAiLlm)
     assert (built.stages.llm.base_url, built.stages.llm.model) == ("http://127.0.0.1:9/v1", "mine")
-    assert built.notes == ("llm: openai (the settings say where to ask)",)
+    assert built.notes[0] == "llm: openai (the settings say where to ask)"
 
 
-def test_what_is_named_is_taken_and_needs_no_note(build: Build) -> None:
+def test_what_is_named_is_taken_without_a_word_on_why(build: Build) -> None:
     built = build(None, llm=StageChoice(use="rehearsal", tokens_per_second=10))
     assert isinstance(built.stages.llm, RehearsalLlm) and built.stages.llm.tokens_per_second == 10
-    assert built.stages.llm.exchanges == () and built.notes == ()
+    assert built.stages.llm.exchanges == () and [note for note in built.notes if not note.startswith("asr: ")] == []
 
 
 def test_auto_says_of_each_stage_what_it_took_and_why(build: Build) -> None:
     built = build(vad=StageChoice(), asr=StageChoice(), tts=StageChoice())
-    assert [note.split(":")[0] for note in built.notes] == ["vad", "asr", "tts", "llm"]
+    assert [note.split(":")[0] for note in built.notes] == ["vad", "asr", "tts", "llm"] + (
+        ["asr"] if built.stages.asr.name == "pocketsphinx" else []
+    )
     for stage, note in zip((built.stages.vad, built.stages.asr, built.stages.tts), built.notes, strict=False):
         assert note.split(": ", 1)[1].startswith(f"{stage.name} (")
 
@@ -97,6 +100,8 @@ def test_auto_says_of_each_stage_what_it_took_and_why(build: Build) -> None:
         ({"vad": StageChoice(use="webrtx")}, "webrtc"),
         ({"tts": StageChoice(use="espeak", sped=2)}, "speed"),
         ({"llm": StageChoice(use="openai", temprature=1)}, "temperature"),
+        ({"llm": StageChoice(temprature=1)}, "temperature"),
+        ({"asr": StageChoice(modle="base")}, "'model'"),
         ({"llm": StageChoice(use="openai", base_url="localhost")}, "http://127.0.0.1:11434/v1"),
         ({"llm": StageChoice(use="rehearsal", tokens_per_second=0)}, "tokens_per_second must be greater than 0"),
     ],

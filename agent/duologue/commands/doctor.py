@@ -8,7 +8,7 @@ import asyncio
 import os
 import platform
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -161,15 +161,24 @@ def _stage(stage: str, choice: StageChoice, language: str | None) -> StageFindin
     considered = tuple((c.name, c.problem) for c in registry.candidates(stage, options=options, language=language))
     try:
         if choice.use == "auto":
-            chosen, why = registry.choose_auto(stage, options=options, language=language)
+            chosen, why = registry.choose_auto(stage, options=options, language=language, origin=choice.origin)
         else:
             registry.options_for(stage, choice.use, choice, {})
             chosen, why = _as_set(stage, choice)
+        note = _remark(stage, choice, chosen)
     except DuologueError as error:
         # without the hint, which may be to run the doctor
         why = str(error.args[0]).removeprefix(f"{stage}: ")
         return StageFinding(stage, choice.use, "", why, "", considered)
-    return StageFinding(stage, choice.use, chosen, why, "", considered)
+    return StageFinding(stage, choice.use, chosen, why, note, considered)
+
+
+def _remark(stage: str, choice: StageChoice, chosen: str) -> str:
+    """What the adapter that will be used wants its user to know: its `remark`, if it has one. Nothing is loaded."""
+    if stage == "llm" or not chosen:  # a language model has an honest word of its own
+        return ""
+    make: Callable[..., object] = registry.make
+    return str(getattr(make(stage, choice.model_copy(update={"use": chosen})), "remark", ""))
 
 
 def _as_set(stage: str, choice: StageChoice) -> tuple[str, str]:

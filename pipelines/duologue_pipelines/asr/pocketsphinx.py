@@ -1,7 +1,8 @@
 """pocketsphinx: the embedded recogniser. English out of the wheel, no download, words while they are being spoken.
 
-With a pack's sentences as its language model it is quick and good at what the pack is about; without, it falls back on
-a general model that makes mistakes on one word in three. Other languages need an acoustic model, a dictionary and a
+With a pack's sentences as its language model it is quick and good at what the pack is about, and deaf to everything
+else: what the sentences lack is heard as something that they hold. Without them, it takes a general model that makes
+mistakes on one word in three. Other languages need an acoustic model, a dictionary and a
 language model of their own, named in the options.
 """
 
@@ -39,7 +40,8 @@ class PocketsphinxAsr:
     """The recogniser; options are its fields.
 
     `acoustic_model` (folder), `dictionary` and `language_model` (files): other models than the wheel's; with a language
-    model named here a pack's sentences are not used. `language`: what they speak. `language_weight`: how much a pack's
+    model named here a pack's sentences are not used. `pack_phrases`: whether they are used at all; without them the
+    general model hears anything, badly. `language`: what the models speak. `language_weight`: how much a pack's
     model counts beside the sound. `partial_ms`: audio per step, so the least time between partials. `workers`: threads
     for all sessions. `decoders_max`: turns recognised at a time. `queue_max`: steps that may wait for a thread.
     """
@@ -49,6 +51,7 @@ class PocketsphinxAsr:
     dictionary: str | None = None
     language_model: str | None = None
     language: str = "en"
+    pack_phrases: bool = True
     language_weight: float = _PACK_LANGUAGE_WEIGHT
     partial_ms: float = 200
     workers: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
@@ -109,7 +112,26 @@ class PocketsphinxAsr:
                 f"asr.pocketsphinx speaks {self.language!r}, the session asks for {context.language!r}",
                 hint='Set asr.use = "whisper", or name models of that language in asr.acoustic_model and so on',
             )
-        return SphinxStream(self, () if self.language_model else context.phrases)
+        return SphinxStream(self, context.phrases if self._goes_by_pack else ())
+
+    @property
+    def remark(self) -> str:
+        """What somebody who talks to it must know: which words it can hear at all."""
+        if self._goes_by_pack:
+            return (
+                "pocketsphinx hears only what the pack's dialogues and vocabulary hold, and takes anything else for "
+                "something in them; for free speech: duologue models pull whisper:tiny"
+            )
+        if self.language_model is None:
+            return (
+                "pocketsphinx with its general model gets about one word in three wrong; better: "
+                "duologue models pull whisper:tiny"
+            )
+        return ""
+
+    @property
+    def _goes_by_pack(self) -> bool:
+        return self.pack_phrases and self.language_model is None
 
     def _load(self) -> None:
         self.voice_judge.load()
@@ -118,7 +140,7 @@ class PocketsphinxAsr:
                 raise StageUnavailable("asr", f"pocketsphinx: there is no {path}", hint="Check the paths under asr")
         # The general model is six times the size of a pack's and not wanted where there are phrases, which is not known
         # before the first turn: a stream asks for its decoder as soon as it is opened.
-        lease = self.lender.lend(() if self.language_model else ("hello",))
+        lease = self.lender.lend(("hello",) if self._goes_by_pack else ())
         self.lender.give_back(lease)
 
     def _paths(self) -> dict[str, Path]:

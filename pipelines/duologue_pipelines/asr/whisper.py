@@ -67,6 +67,7 @@ class WhisperAsr:
     download: bool = False
     name: ClassVar[str] = "whisper"
     auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
+    languages: ClassVar[tuple[str, ...]] = ("*",)  # the ….en models refuse others themselves
     decoder: WhisperDecoder = field(init=False, repr=False)
     pool: DecodePool = field(init=False, repr=False)
     voice_judge: SileroModel = field(init=False, repr=False)

@@ -49,6 +49,7 @@ class EspeakTts:
 
     name = "espeak"
     auto_rank: ClassVar[int] = 10  # among those that are there, `use = "auto"` takes the highest
+    languages: ClassVar[tuple[str, ...]] = ("*",)  # nearly; for others it says which are nearest
 
     def __init__(self, voice: str = "en-us+f3", speed: float = 1.0, loudness: float = 1.0) -> None:
         check_voice_options("tts.espeak", speed, loudness)

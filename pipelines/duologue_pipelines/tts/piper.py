@@ -72,6 +72,7 @@ class PiperTts:
 
     name = "piper"
     auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
+    languages: ClassVar[tuple[str, ...]] = ("*",)  # a voice for it, or another's with its accent
 
     def __init__(
         self, voice: str = "", speed: float = 1.0, loudness: float = 1.0, workers: int = 2, threads: int = 1

@@ -137,6 +137,20 @@ def test_without_phrases_the_general_model_is_used(shared_data: Path) -> None:
 
 
 @pytest.mark.shared_data
+def test_a_packs_phrases_can_be_left_aside(shared_data: Path) -> None:
+    clip = samples_of(shared_data / "speech/wav/ls_3729-6852-0012.flac")
+    context = AsrContext("en", ("when does the museum open",))
+    by_pack, generally = (heard(PocketsphinxAsr(pack_phrases=use), [clip], context)[-1].text for use in (True, False))
+    assert generally == heard(PocketsphinxAsr(), [clip], AsrContext())[-1].text != by_pack
+
+
+def test_it_says_which_words_it_can_hear() -> None:
+    assert "hears only what the pack's dialogues and vocabulary hold" in PocketsphinxAsr().remark
+    assert "one word in three wrong" in PocketsphinxAsr(pack_phrases=False).remark
+    assert PocketsphinxAsr(language_model="mine.lm").remark == ""
+
+
+@pytest.mark.shared_data
 def test_mandarin_with_models_of_its_own(shared_data: Path) -> None:
     folder = shared_data / "asr/pocketsphinx-zh"
     asr = PocketsphinxAsr(
