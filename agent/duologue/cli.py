@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from duologue.commands.settings_flags import AssignmentsFlag, ConfigFlag, takes_settings
+from duologue.commands.settings_flags import takes_assignments, takes_settings
 from duologue.errors import ConfigurationError, DuologueError, PackError
 
 FAILED: Final = 1
@@ -108,16 +108,17 @@ def talk(
 
 
 @app.command()
+@takes_assignments
 def doctor(
+    config: Any,
+    assignments: Any,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for a bug report or a script.")] = False,
-    assignments: AssignmentsFlag = None,
-    config: ConfigFlag = None,
 ) -> None:
     """Say what this machine has: packages, models, endpoints, and what [bold]auto[/bold] would choose and why."""
     from duologue.commands.doctor import examine
     from duologue.commands.doctor_report import show
 
-    diagnosis = examine(config, assignments or ())
+    diagnosis = examine(config, assignments)
     if as_json:
         Console(soft_wrap=True).print_json(data=diagnosis.as_data())
     else:

@@ -24,6 +24,7 @@ from duologue.core.policy import BACKCHANNELS, STOP_WORDS
 from duologue.dialogues import Exchange, joined, read_dialogues
 from duologue.errors import ConfigurationError, PackError
 from duologue.nearest import did_you_mean, nearest
+from duologue.ports.tts import Tts
 from duologue.toml_source import NotUtf8Error, TomlDocument, TomlError, decode_text, parse_toml
 from duologue.validation import between, complaints
 
@@ -147,6 +148,21 @@ class Pack:
     def voice_name(self, engine: str, language: str | None = None) -> str | None:
         """The voice that the pack wants of a synthesiser ("espeak", "piper"), or None for the engine's own choice."""
         return self.manifest.voice.names.get(self.language_for(language), {}).get(engine)
+
+    def check_voices(self, tts: Tts) -> None:
+        """Raise `PackError` for a voice that the pack wants of `tts` and that it does not have, if it can tell: a
+        synthesiser may have a method `check_voice(voice, language)` that raises `ConfigurationError`."""
+        check = getattr(tts, "check_voice", None)
+        if check is None:
+            return
+        for code in self.languages:
+            voice = self.voice_name(tts.name, code)
+            try:
+                if voice:
+                    check(voice, code)
+            except ConfigurationError as error:
+                key = ("voice", "names", code, tts.name)
+                raise self.blame(key, f"{'.'.join(key)}: {error.args[0]}", error.hint) from error
 
     def phrases(self, language: str | None = None) -> tuple[str, ...]:
         """Sentences that callers are likely to say, for the recogniser: the user's lines, and the vocabulary."""

@@ -4,20 +4,25 @@
 entry point at all. The keys beside `use` become the constructor's arguments, checked against its signature here, so
 that a wrong one is reported with the nearest right one instead of as a `TypeError`.
 
-`auto` takes, of those that can really be used here, the one with the highest `auto_rank`, a class attribute. `languages`
-is one too: the BCP 47 codes that a recogniser or synthesiser can do, `("*",)` for any; one that says nothing comes after
-those that say they know the language wanted. Whoever has no `auto_rank` wants to be asked for by name: `auto` takes it
-only where nothing else can be used.
+`auto` takes, of those that can really be used here, the one with the highest `auto_rank`, a class attribute. So is
+`languages`: the BCP 47 codes that a recogniser or synthesiser can do, `("*",)` for any; one that says nothing comes
+after those that say they know the language wanted. Whoever has no `auto_rank` wants to be asked for by name: `auto`
+takes it only where nothing else can be used.
 """
 
 import inspect
+import json
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, overload
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
@@ -41,6 +46,7 @@ GROUPS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 COMMANDS: Final = "duologue.commands"
+PACKAGE: Final = "duologue"
 ANY_LANGUAGE: Final = "*"
 SPEAKING: Final = ("asr", "tts")  # the stages that a language matters to
 _ANY_TYPE: Final = ConfigDict(arbitrary_types_allowed=True)
@@ -103,10 +109,34 @@ def command(name: str) -> Callable[..., Any]:
     if entry is None:
         raise ConfigurationError(
             f"the command {name!r} is not installed",
-            hint="Install Duologue with its pipelines: pip install duologue (in a checkout: pip install -e .)",
+            hint=f"Install Duologue with its pipelines: {install_command()}",
         )
     loaded: Callable[..., Any] = _loaded("command", name, entry)
     return loaded
+
+
+def install_command(extra: str = "") -> str:
+    """What to type to install Duologue anew with `extra` ("piper"), from where this installation came: a checkout, an
+    address, or the package index."""
+    extras = f"[{extra}]" if extra else ""
+    try:
+        origin = json.loads(distribution(PACKAGE).read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, json.JSONDecodeError):
+        origin = {}
+    url = str(origin.get("url", ""))
+    if not url:
+        return f"pip install '{PACKAGE}{extras}'" if extra else f"pip install {PACKAGE}"
+    if not url.startswith("file://") or not origin.get("dir_info", {}).get("editable"):
+        return f"pip install '{PACKAGE}{extras} @ {url}'"
+    checkout = Path(url2pathname(urlsplit(url).path))
+    here = checkout == Path.cwd()
+    pip = Path(sys.prefix) / "bin" / "pip"
+    if not pip.is_file():
+        shown = "pip"
+    else:
+        shown = str(pip.relative_to(checkout) if here and pip.is_relative_to(checkout) else pip)
+    where = "." if here else str(checkout)
+    return f"{shown} install -e '{where}{extras}'" if extra else f"{shown} install -e {where}"
 
 
 def options_for(stage: str, use: str, choice: StageChoice, offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,8 @@ def _complaint(details: ErrorDetails, root: type) -> Complaint:
     if kind == "between":
         return Complaint(path, details["msg"])
     expected = _EXPECTED.get(kind)
+    if expected is not None and str(details["input"]).lower() in OFF_WORDS:
+        expected += " and can't be switched off"
     if expected is not None:
         return Complaint(path, f"{expected}, got {shown(details['input'])}")
     message = details["msg"].removeprefix("Value error, ")

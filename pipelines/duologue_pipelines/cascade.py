@@ -31,8 +31,10 @@ class Cascade:
     def persona(self, pack: Pack, settings: Settings) -> Persona:
         """`pack` in the settings' language: its words, its voice, and where nobody better answers, its dialogues.
 
-        Without a language in the settings, a pack of several languages goes by what the recogniser hears.
+        Without a language in the settings, a pack of several languages goes by what the recogniser hears. Raises
+        `PackError` for a voice that the synthesiser does not have.
         """
+        pack.check_voices(self.stages.tts)
         language = pack.language_for(settings.language)
         engine, manner = self.stages.tts.name, pack.manifest.voice
         voices = {code: voice for code in pack.languages if (voice := pack.voice_name(engine, code))}

@@ -16,6 +16,7 @@ from duologue.errors import ConfigurationError
 CACHE_VARIABLE: Final = "DUOLOGUE_MODELS"
 # Without these two faster-whisper cannot load; a half-downloaded model lacks one of them.
 WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json")
+LAYOUT: Final = "whisper/NAME/ (model.bin, config.json, …) and piper/VOICE.onnx with piper/VOICE.onnx.json"
 
 
 def cache_folder() -> Path:

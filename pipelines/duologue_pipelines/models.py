@@ -154,6 +154,11 @@ class ModelStore:
         """The cache."""
         return model_cache.cache_folder()
 
+    @property
+    def layout(self) -> str:
+        """Which files of a model lie where in the folder, for those who copy them there."""
+        return model_cache.LAYOUT
+
     def models(self) -> list[Model]:
         """The catalogue, and models in the cache that it does not list."""
         listed = {model.spec for model in CATALOGUE}

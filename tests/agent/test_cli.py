@@ -53,6 +53,7 @@ class Row(NamedTuple):
 
 class Store:
     folder = Path("/cache")
+    layout = "whisper/NAME/"
     def models(self):
         return [Row("whisper:tiny", "quick", 78, Path("/cache/tiny"), True),
                 Row("piper:amy", "[she]", 63, Path("/x"), False),
@@ -278,6 +279,13 @@ def test_models_are_listed_with_what_is_here(terminal: Terminal) -> None:
     assert terminal.out.startswith("No models in /cache.")
 
 
+def test_names_of_models_are_whole_in_a_narrow_terminal(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert terminal.run("models", "list") == 0
+    assert "whisper:tiny" in terminal.out and "piper:amy" in terminal.out and "78 MB" in terminal.out
+    assert "…" not in terminal.out and "Copied by hand, models belong there as whisper/NAME/." in terminal.out
+
+
 def test_models_are_pulled_one_after_the_other(terminal: Terminal) -> None:
     assert terminal.run("models", "pull", "whisper:tiny", "piper:amy", "--force") == 0
     assert terminal.calls == [("pull", "whisper:tiny", True), ("pull", "piper:amy", True)]
@@ -315,6 +323,7 @@ def trace(tmp_path: Path) -> Path:
 def test_a_trace_that_replays_says_so(terminal: Terminal, trace: Path) -> None:
     assert terminal.run("replay", "trace.jsonl") == 0
     assert terminal.out.startswith("The same decisions. trace.jsonl: 2 events, ")
+    assert terminal.out.endswith(", up to the end of the file; the session's end is not in it\n")
 
 
 def test_the_first_difference_of_a_replay_is_shown(terminal: Terminal, trace: Path) -> None:
@@ -377,6 +386,39 @@ def test_doctor_goes_on_where_something_is_broken(terminal: Terminal) -> None:
     assert "No downloaded models in the cache" in terminal.out
     found = diagnosis(terminal, "--set", "pack=nobody")
     assert not found["is_healthy"]
+
+
+def test_doctor_tells_first_that_the_settings_cannot_be_read(terminal: Terminal) -> None:
+    Path("duologue.toml").write_text("pack = \n")
+    assert terminal.run("doctor") == 1
+    assert terminal.out.startswith("The settings can't be read: ") and "duologue.toml:1: broken TOML" in terminal.out
+    assert "What follows is about the defaults." in terminal.out
+
+
+def test_doctor_takes_the_flags_of_the_demo(terminal: Terminal) -> None:
+    assert {stage["stage"]: stage["use"] for stage in diagnosis(terminal, "--asr", "whisper", "--tts", "espeak")[
+        "stages"
+    ]} == {"vad": "both", "asr": "whisper", "llm": "auto", "tts": "espeak"}  # fmt: skip
+    assert "there is no pack 'nobody'" in diagnosis(terminal, "--pack", "nobody")["problems"][0]
+    assert diagnosis(terminal, "--language", "zh")["settings"]["language"] == "zh"
+
+
+def test_doctor_cuts_no_reason_short(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.run("doctor", "--set", "asr=pocketsphinx", "--set", "tts=espeak")
+    assert "…" not in terminal.out
+    assert "hears only what the pack's dialogues" in " ".join(terminal.out.split())
+
+
+def test_doctor_finds_a_voice_that_the_pack_names_and_nobody_has(terminal: Terminal) -> None:
+    pack = Path("prompts/mine")
+    pack.mkdir(parents=True)
+    (pack / "system.md").write_text("Be brief.\n")
+    (pack / "pack.toml").write_text(
+        'name = "mine"\ndescription = ""\ngreeting = false\n[voice.names.en]\nespeak = "nonsense"\n'
+    )
+    problems = diagnosis(terminal, "--pack", "mine", "--tts", "espeak")["problems"]
+    assert len(problems) == 1 and "pack.toml:5: voice.names.en.espeak: espeak has no voice 'nonsense'" in problems[0]
 
 
 def test_doctor_names_the_stage_that_cannot_be_used(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

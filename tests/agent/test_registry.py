@@ -241,6 +241,34 @@ def test_every_candidate_is_listed_best_first_with_what_keeps_it() -> None:
     assert problems["x-good"] == ""
 
 
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'duologue[piper]'"),
+        ('{"url": "https://x.org/d.whl", "archive_info": {}}', "pip install 'duologue[piper] @ https://x.org/d.whl'"),
+        ('{"url": "file:///some/where", "dir_info": {"editable": true}}', "pip install -e '/some/where[piper]'"),
+    ],
+)
+def test_how_to_install_an_extra_is_told_as_it_works_here(
+    origin: str | None, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "duologue-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: duologue\nVersion: 9.9\n")
+    if origin:
+        (info / "direct_url.json").write_text(origin)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert registry.install_command("piper") == command
+    pip = tmp_path / ".venv" / "bin" / "pip"
+    pip.parent.mkdir(parents=True)
+    pip.touch()
+    (info / "direct_url.json").write_text(f'{{"url": "{tmp_path.as_uri()}", "dir_info": {{"editable": true}}}}')
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    monkeypatch.chdir(tmp_path)
+    assert registry.install_command("piper") == ".venv/bin/pip install -e '.[piper]'"
+    assert registry.install_command() == ".venv/bin/pip install -e ."
+
+
 def test_commands_come_through_the_same_door() -> None:
     assert registry.command("x-command")(size=4).given == 4
     with pytest.raises(ConfigurationError, match="the command 'none' is not installed"):

@@ -130,6 +130,13 @@ def test_none_off_and_null_switch_off_what_can_be_off(tmp_path: Path) -> None:
     assert (settings.limits.idle_s, settings.language, settings.trace.folder) == (None, None, None)
 
 
+def test_what_cannot_be_off_says_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"silence_s_max must be a number and can't be switched off, got 'off'"
+    ):
+        load(tmp_path, None, "endpointing.silence_s_max=off")
+
+
 def test_a_choice_remembers_where_it_was_set(tmp_path: Path) -> None:
     toml = '[asr]\nuse = "whisper"\n\nmodel = "base"\n'
     settings = load(tmp_path, toml, "tts.voice=amy", environ={"DUOLOGUE_LLM": "openai"})

@@ -3,15 +3,18 @@
 import asyncio
 import functools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from duologue.errors import ConfigurationError, StageUnavailable
-from duologue.packs import find_pack
+from duologue.errors import ConfigurationError, PackError, StageUnavailable
+from duologue.packs import find_pack, read_pack
 from duologue.settings import Settings, StageChoice
 from duologue.testing.openai_server import OpenAiServer
 from duologue.testing.scripted_llm import ScriptedReply
+from duologue.testing.scripted_tts import ScriptedTts
 from duologue_pipelines import cascade
 from duologue_pipelines.llm import discover
 from duologue_pipelines.llm.openai import OpenAiLlm
@@ -127,6 +130,21 @@ def test_a_pack_is_spoken_in_its_voice_and_the_settings_voice_goes_first(build: 
     assert isinstance(persona.llm, RehearsalLlm)
     mine = Settings(tts=StageChoice(use="espeak", voice="en-gb"))
     assert build(tts=mine.tts).persona(pack, mine).speech.voice == "en-gb"
+
+
+def test_a_voice_that_the_synthesiser_lacks_is_the_packs_mistake(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "pack.toml").write_text(
+        'name = "p"\ndescription = ""\ngreeting = false\n[voice.names.en]\nespeak = "en-us+fx"\n'
+    )
+    (tmp_path / "system.md").write_text("Be brief.\n")
+    pack = read_pack(tmp_path)
+    with pytest.raises(
+        PackError, match=r"pack\.toml:5: voice\.names\.en\.espeak: espeak has no variant 'fx'"
+    ) as caught:
+        build().persona(pack, Settings())
+    assert "f" in caught.value.hint
+    scripted = replace(build().stages, tts=ScriptedTts())
+    cascade.Cascade(scripted, ()).persona(pack, Settings())  # one that cannot tell is not asked
 
 
 def test_a_language_model_needs_no_rehearsed_lines(build: Build) -> None:

@@ -70,7 +70,8 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings. `problems`: what keeps a conversation from being held, each with its next step."""
+    """All findings. `problems`: what keeps a conversation from being held, each with its next step. `unread`: that of
+    the settings, of which nothing else here can then speak."""
 
     version: str
     python: str
@@ -85,6 +86,7 @@ class Diagnosis:
     packs: tuple[str, ...]
     pack: str
     problems: tuple[str, ...] = field(default=())
+    unread: str = ""
 
     @property
     def is_healthy(self) -> bool:
@@ -99,16 +101,17 @@ class Diagnosis:
 def examine(config: str | os.PathLike[str] | None = None, assignments: Iterable[str] = ()) -> Diagnosis:
     """Look at everything. Never raises for something that is broken: it stands among the `problems`."""
     problems: list[str] = []
-    settings = Settings()
+    settings, unread = Settings(), ""
     try:
         settings = load_settings(config, assignments=assignments)
     except DuologueError as error:
-        problems.append(str(error))
+        unread = str(error)
+        problems.append(unread)
     pack = _pack(settings, problems)
     language = settings.language or (pack.default_language if pack else None)
     endpoints, candidates = _endpoints()
     stages = tuple(
-        _llm(settings.llm, candidates) if stage == "llm" else _stage(stage, settings.stage(stage), language)
+        _llm(settings.llm, candidates) if stage == "llm" else _stage(stage, settings.stage(stage), language, pack)
         for stage in STAGES
     )
     problems += [f"{finding.stage}: {finding.why}" for finding in stages if not finding.chosen]
@@ -127,6 +130,7 @@ def examine(config: str | os.PathLike[str] | None = None, assignments: Iterable[
         packs=tuple(pack_names()),
         pack=pack.name if pack else "",
         problems=tuple(problems),
+        unread=unread,
     )
 
 
@@ -156,7 +160,7 @@ def _packages() -> Iterable[Package]:
 # --- stages -------------------------------------------------------------------------------------------------------
 
 
-def _stage(stage: str, choice: StageChoice, language: str | None) -> StageFinding:
+def _stage(stage: str, choice: StageChoice, language: str | None, pack: Pack | None) -> StageFinding:
     options = tuple(choice.options)
     considered = tuple((c.name, c.problem) for c in registry.candidates(stage, options=options, language=language))
     try:
@@ -165,7 +169,7 @@ def _stage(stage: str, choice: StageChoice, language: str | None) -> StageFindin
         else:
             registry.options_for(stage, choice.use, choice, {})
             chosen, why = _as_set(stage, choice)
-        note = _remark(stage, choice, chosen)
+        note = _examined(stage, choice, chosen, pack)
     except DuologueError as error:
         # without the hint, which may be to run the doctor
         why = str(error.args[0]).removeprefix(f"{stage}: ")
@@ -173,12 +177,18 @@ def _stage(stage: str, choice: StageChoice, language: str | None) -> StageFindin
     return StageFinding(stage, choice.use, chosen, why, note, considered)
 
 
-def _remark(stage: str, choice: StageChoice, chosen: str) -> str:
-    """What the adapter that will be used wants its user to know: its `remark`, if it has one. Nothing is loaded."""
+def _examined(stage: str, choice: StageChoice, chosen: str, pack: Pack | None) -> str:
+    """What the adapter that will be used wants its user to know: its `remark`, if it has one. No model is loaded.
+
+    Raises `PackError` for a voice of the pack's that the synthesiser does not have.
+    """
     if stage == "llm" or not chosen:  # a language model has an honest word of its own
         return ""
-    make: Callable[..., object] = registry.make
-    return str(getattr(make(stage, choice.model_copy(update={"use": chosen})), "remark", ""))
+    make: Callable[..., Any] = registry.make
+    adapter = make(stage, choice.model_copy(update={"use": chosen}))
+    if stage == "tts" and pack is not None:
+        pack.check_voices(adapter)
+    return str(getattr(adapter, "remark", ""))
 
 
 def _as_set(stage: str, choice: StageChoice) -> tuple[str, str]:
@@ -192,7 +202,7 @@ def _as_set(stage: str, choice: StageChoice) -> tuple[str, str]:
 
 def _llm(choice: StageChoice, candidates: tuple[Any, ...]) -> StageFinding:
     if choice.use != "auto" or choice.options:  # options say which adapter is meant: no need to look around
-        finding = _stage("llm", choice, None)
+        finding = _stage("llm", choice, None, None)
         note = _honest_word(choice) if finding.chosen else ""
         return StageFinding("llm", choice.use, finding.chosen, finding.why, note, finding.candidates)
     available = [candidate for candidate in candidates if candidate.available]

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from duologue.commands.doctor import Diagnosis, StageFinding
+from duologue.registry import install_command
 
 _STAGE_NAMES = {
     "vad": "voice activity",
@@ -15,10 +16,14 @@ _STAGE_NAMES = {
 }
 _YES, _NO = Text("✓", style="green"), Text("–", style="dim")
 _WRONG = Text("✗", style="red")
+_WHY_CHARS = 30  # the reasons are what the table is for: the other columns give way
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
-    """Print it."""
+    """Print it. What keeps the settings from being read comes first: all the rest is then about other settings."""
+    if diagnosis.unread:
+        console.print(f"[bold red]The settings can't be read:[/] [red]{escape(diagnosis.unread)}[/]", soft_wrap=True)
+        console.print("What follows is about the defaults.\n")
     console.print(
         f"[bold]Duologue {diagnosis.version}[/]  Python {diagnosis.python}, {diagnosis.machine}", highlight=False
     )
@@ -44,6 +49,8 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
 
 def _stages(diagnosis: Diagnosis) -> Table:
     table = Table("", "stage", "set to", "will use", "why", title="Stages", title_justify="left", expand=False)
+    _fold(table)
+    table.columns[-1].min_width = _WHY_CHARS
     for finding in diagnosis.stages:
         table.add_row(
             _YES if finding.chosen else _WRONG,
@@ -53,6 +60,12 @@ def _stages(diagnosis: Diagnosis) -> Table:
             _why(finding),
         )
     return table
+
+
+def _fold(table: Table) -> None:
+    """Cut nothing: half a path or command helps nobody."""
+    for column in table.columns:
+        column.overflow = "fold"
 
 
 def _why(finding: StageFinding) -> Text:
@@ -65,6 +78,7 @@ def _why(finding: StageFinding) -> Text:
 
 def _endpoints(diagnosis: Diagnosis) -> Table:
     table = Table("", "endpoint", "where", "models", "found", title="Language model endpoints", title_justify="left")
+    _fold(table)
     for endpoint in diagnosis.endpoints:
         models = ", ".join(endpoint.models[:3]) + (", …" if len(endpoint.models) > 3 else "")
         mark = _YES if endpoint.available else _NO
@@ -79,6 +93,7 @@ def _models(diagnosis: Diagnosis) -> Table | Text:
             style="dim",
         )
     table = Table("model", "where", title="Downloaded models", title_justify="left")
+    _fold(table)
     for model in diagnosis.models:
         table.add_row(Text(model.spec), Text(model.path))
     return table
@@ -86,8 +101,9 @@ def _models(diagnosis: Diagnosis) -> Table | Text:
 
 def _packages(diagnosis: Diagnosis) -> Table:
     table = Table("", "package", "version", title="Packages", title_justify="left")
+    _fold(table)
     for package in diagnosis.packages:
-        missing = f"pip install 'duologue[{package.extra}]'" if package.extra else "missing: pip install duologue"
+        missing = install_command(package.extra) if package.extra else f"missing: {install_command()}"
         mark = _YES if package.version else _NO if package.extra else _WRONG
         table.add_row(mark, package.name, Text(package.version or missing, style="" if package.version else "dim"))
     return table

@@ -42,6 +42,8 @@ class Store(Protocol):
 
     @property
     def folder(self) -> Path: ...
+    @property
+    def layout(self) -> str: ...
 
     def models(self) -> Sequence[ModelRow]: ...
 
@@ -56,6 +58,9 @@ def show_models(store: Store, console: Console, *, here_only: bool = False) -> N
     else:
         table = Table("", "model", "what", "size", "where", title="Models", title_justify="left")
         table.columns[3].justify = "right"
+        for column in table.columns:
+            column.overflow = "fold"
+            column.no_wrap = column.header in ("model", "size")  # a name is there to be copied, whatever the width
         for model in rows:
             table.add_row(
                 Text("✓", style="green") if model.is_here else Text(""),
@@ -71,6 +76,7 @@ def show_models(store: Store, console: Console, *, here_only: bool = False) -> N
         highlight=False,
         soft_wrap=True,
     )
+    console.print(f"Copied by hand, models belong there as {escape(store.layout)}.", highlight=False, soft_wrap=True)
 
 
 def pull_models(store: Store, specs: Sequence[str], console: Console, *, force: bool = False) -> None:

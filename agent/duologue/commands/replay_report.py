@@ -11,8 +11,11 @@ def show_replay(replay: Replay, console: Console) -> bool:
     counted = f"{replay.events} events, {replay.actions} actions, {replay.seconds:.1f} s of conversation"
     difference = replay.difference
     if difference is None:
+        whole = "" if replay.ended else ", up to the end of the file; the session's end is not in it"
         console.print(
-            f"[bold green]The same decisions.[/] {escape(str(replay.path))}: {counted}", highlight=False, soft_wrap=True
+            f"[bold green]The same decisions.[/] {escape(str(replay.path))}: {counted}{whole}",
+            highlight=False,
+            soft_wrap=True,
         )
         return True
     console.print(

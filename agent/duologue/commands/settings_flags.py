@@ -37,9 +37,29 @@ _FLAGS: Final[dict[str, Any]] = {**SHORT_FLAGS, "assignments": AssignmentsFlag, 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """`command(settings, …)` as typer shall see it: the settings' flags in place of `settings`."""
 
+    def loaded(config: Path | None, assignments: list[str]) -> dict[str, Any]:
+        from duologue.settings import load_settings
+
+        return {"settings": load_settings(config, assignments=assignments)}
+
+    return _flagged(command, loaded, {"settings"})
+
+
+def takes_assignments(command: Callable[..., None]) -> Callable[..., None]:
+    """The same for `command(config, assignments, …)`, which reads them itself and lives with it if it can't."""
+    return _flagged(
+        command,
+        lambda config, assignments: {"config": config, "assignments": assignments},
+        {"config", "assignments"},
+    )
+
+
+def _flagged(
+    command: Callable[..., None], read: Callable[[Path | None, list[str]], dict[str, Any]], replaced: set[str]
+) -> Callable[..., None]:
     @functools.wraps(command)
     def with_flags(**given: Any) -> None:
-        from duologue.settings import STAGES, load_settings
+        from duologue.settings import STAGES
 
         config = given.pop("config", None)
         assignments = list(given.pop("assignments", None) or ())
@@ -47,9 +67,9 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
             value = given.pop(name, None)
             if value is not None:
                 assignments.append(f"{name}.use={value}" if name in STAGES else f"{name}={value}")
-        command(settings=load_settings(config, assignments=assignments), **given)
+        command(**read(config, assignments), **given)
 
-    own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+    own = [p for p in inspect.signature(command).parameters.values() if p.name not in replaced]
     flags = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
         for name, annotation in _FLAGS.items()

@@ -5,6 +5,9 @@ before the whole chunk is synthesised where the engine can; word times, where th
 audio, never decrease, refer to the text *as given* and come no later than the audio they describe; text with nothing to
 say (white space, emoji) gives no audio and no error; closing the iterator stops the synthesis. Numbers, dates, Markdown
 and the like are made speakable inside the adapter.
+
+An adapter may have more: `languages` (see `duologue.registry`), and `check_voice(voice, language)`, which is cheap and
+raises `ConfigurationError` for a voice that it lacks, so that a pack's mistake is found before the first word.
 """
 
 from collections.abc import AsyncGenerator

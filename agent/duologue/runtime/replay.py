@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duologue.core.actions import Action
+from duologue.core.actions import Action, CloseSession
 from duologue.core.codec import decode, encode, from_data
 from duologue.core.policy import Policy
 from duologue.core.turns import Conversation
@@ -30,13 +30,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay found. `difference` None: the core gave the same actions throughout."""
+    """What a replay found. `difference` None: the core gave the same actions throughout. `ended`: the trace holds the
+    session's end; one that was cut off, by a crash or the trace's bound, does not."""
 
     path: Path
     events: int
     actions: int
     seconds: float
     difference: Difference | None
+    ended: bool = True
 
 
 def replay_file(path: Path) -> Replay:
@@ -45,7 +47,7 @@ def replay_file(path: Path) -> Replay:
     conversation = _begin(path, lines)
     pending: list[Action] = []
     events = actions = 0
-    at, number = 0.0, 1
+    at, number, ended = 0.0, 1, False
     for number, line in lines:
         kind, at = line.get("kind"), _seconds(path, number, line.get("at", at))
         if kind == "note":
@@ -53,6 +55,7 @@ def replay_file(path: Path) -> Replay:
         if kind == "action":
             actions += 1
             replayed = pending.pop(0) if pending else None
+            ended = ended or isinstance(replayed, CloseSession)
             if replayed is None or encode(replayed) != _bare(line):
                 return Replay(path, events, actions, at, _difference(number, at, line, replayed))
             continue
@@ -61,7 +64,7 @@ def replay_file(path: Path) -> Replay:
         events += 1
         pending = _step(conversation, path, number, line)
     left = _difference(number + 1, at, None, pending[0]) if pending else None
-    return Replay(path, events, actions, at, left)
+    return Replay(path, events, actions, at, left, ended)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

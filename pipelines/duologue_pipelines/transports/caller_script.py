@@ -157,10 +157,17 @@ def read_script(path: Path) -> CallerScript:
         values: Any = json.loads(text) if lines is None else lines.values
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}", hint="Check the path of the script") from error
-    except (TomlError, NotUtf8Error) as error:
-        raise ConfigurationError(f"{path}:{error.line}: {error}") from error
+    except TomlError as error:
+        raise ConfigurationError(
+            f"{path}:{error.line}: broken TOML: {error}",
+            hint='A step is a line [[step]] and below it lines like say = "text in quotes" or delay_s = 1.5',
+        ) from error
+    except NotUtf8Error as error:
+        raise ConfigurationError(f"{path}:{error.line}: {error}", hint="Save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{path}:{error.lineno}: no JSON ({error.msg})") from error
+        raise ConfigurationError(
+            f"{path}:{error.lineno}: no JSON ({error.msg})", hint='Expected {"step": [{"say": "text"}]}'
+        ) from error
     try:
         script = CallerScript.model_validate(values)
     except ValidationError as error:

@@ -83,6 +83,10 @@ class EspeakTts:
         """Codes of all voices that the library has."""
         return library().voices
 
+    def check_voice(self, voice: str, language: str | None) -> None:
+        """Raise `ConfigurationError`, with the nearest there are, unless there is such a voice for `language`."""
+        self._espeak_voice(SpeechRequest("", language, voice))
+
     async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
         """Speak `request.text`.
 

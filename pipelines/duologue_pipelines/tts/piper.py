@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
+from duologue.registry import install_command
 from duologue_pipelines import model_cache
 from duologue_pipelines.options import check_count
 from duologue_pipelines.tts.pcm import PcmStream
@@ -38,7 +39,6 @@ VOICES_MAX: Final = 4  # loaded at once (a medium voice takes about 100 MB); the
 _CHARS_STREAMED: Final = (200,)
 _CHARS_WHOLE: Final = (40, 120, 200)
 _CHARS_MAX: Final = 300
-_INSTALL: Final = "Run `pip install 'duologue[piper]'` (piper-tts is GPL-3.0-or-later)"
 _PULL: Final = f"Run `duologue models pull piper:{PREFERRED_VOICE}`"
 
 _log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class PiperTts:
     def probe(cls) -> str:
         """Why piper can't be used here, or nothing."""
         if importlib.util.find_spec("piper") is None:
-            return f"the package piper-tts is not installed. {_INSTALL}"
+            return f"the package piper-tts is not installed. {_how_to_install()}"
         if not model_cache.piper_voices():
             return f"no voice in {model_cache.cache_folder() / 'piper'}. {_PULL}"
         return ""
@@ -223,7 +223,7 @@ def load_voice(path: Path, threads: int) -> "LoadedVoice":
 
         from duologue_pipelines.tts.piper_voice import LoadedVoice
     except ModuleNotFoundError as error:
-        raise StageUnavailable("tts", f"piper needs the package {error.name}", hint=_INSTALL) from error
+        raise StageUnavailable("tts", f"piper needs the package {error.name}", hint=_how_to_install()) from error
     described = path.with_name(path.name + ".json")
     try:
         config = PiperConfig.from_dict(json.loads(described.read_text(encoding="utf-8")))
@@ -269,3 +269,7 @@ def _primary(language: str) -> str:
     """ "zh" of "zh-CN", "zh_CN-huayan-medium" and espeak's "cmn"."""
     primary = language.lower().replace("_", "-").split("-")[0]
     return {"cmn": "zh", "yue": "zh"}.get(primary, primary)
+
+
+def _how_to_install() -> str:
+    return f"Run `{install_command('piper')}` (piper-tts is GPL-3.0-or-later)"

@@ -32,6 +32,7 @@ def place(lines, kind):
 def test_a_recorded_call_is_decided_the_same(recorded):
     replay = replay_file(recorded[0])
     assert replay.difference is None and replay.path == recorded[0]
+    assert replay.ended and not rewrite(recorded[0], recorded[1][: place(recorded[1], "HoldPlayout") - 1]).ended
     assert replay.events == 17 and replay.actions > 8 and replay.seconds == 9.0
 
 

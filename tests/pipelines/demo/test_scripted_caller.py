@@ -81,7 +81,7 @@ EMBEDDED = Settings(
     ("script", "error", "message"),
     [
         (None, ConfigurationError, r"caller\.toml: No such file or directory. Check the path of the script"),
-        ("[[step]\n", ConfigurationError, r"caller\.toml:1: "),
+        ("[[step]\n", ConfigurationError, r"caller\.toml:1: broken TOML: .* A step is a line \[\[step\]\]"),
         ('[[step]]\nsays = "hi"\n', ConfigurationError, r"caller\.toml:2: step\[0\]\.says is no known key"),
         ('[[step]]\nsay = "hi"\nkind = "hum"\n', ConfigurationError, r"caller\.toml:3: step\[0\]\.kind"),
         ("", ConfigurationError, r"step is missing"),

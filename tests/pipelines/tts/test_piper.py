@@ -5,6 +5,7 @@ import builtins
 import importlib.util
 import itertools
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,7 @@ from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 from duologue.audio import level_dbfs
 from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
+from duologue.registry import install_command
 from duologue.testing.contracts.tts import check_tts
 from duologue_pipelines.tts import piper as piper_module
 from duologue_pipelines.tts.espeak import EspeakTts
@@ -168,10 +170,10 @@ def test_without_the_package_it_says_what_to_install(make_voice: Make, monkeypat
         return real(name, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(StageUnavailable, match=r"pip install 'duologue\[piper\]'"):
+    with pytest.raises(StageUnavailable, match=re.escape(install_command("piper"))):
         load_voice(path, 1)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install 'duologue[piper]'" in PiperTts.probe()
+    assert install_command("piper") in PiperTts.probe()
 
 
 def test_without_onnx_a_voice_is_synthesised_whole(make_voice: Make, monkeypatch: pytest.MonkeyPatch) -> None:
