@@ -54,3 +54,13 @@ def split_words(text: str) -> list[str]:
 def word_starts(text: str) -> list[int]:
     """Where in `text` each word of `split_words` begins."""
     return [found.start() for found in _WORDS.finditer(text)]
+
+
+def mended(text: str) -> str:
+    """`text` without lone surrogates, which no encoder takes: halves that belong together are joined, others are
+    U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

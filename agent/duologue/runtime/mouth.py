@@ -136,13 +136,17 @@ class Mouth:
         """Seconds of the reply being played that were heard by now."""
         return self._playout.position() / SAMPLE_RATE_HZ
 
-    def silence(self) -> None:
-        """The session is over: nothing more is heard, every reply stops."""
+    def silence(self) -> tuple[int, str]:
+        """The session is over: nothing more is heard, every reply stops.
+
+        Which one was played, and what of it was heard.
+        """
         for run in self._runs.values():
             run.cancel("")
         self._runs.clear()
-        self._playout.cut()
+        track, position = self._playout.cut()
         self._count_audio()
+        return (track.reply, track.heard(position)) if track else (0, "")
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

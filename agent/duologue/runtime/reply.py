@@ -15,6 +15,7 @@ from duologue.core.chunking import Chunker
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
 from duologue.core.messages import ToolCall
 from duologue.core.spoken_text import SpokenTextFilter
+from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError, StageTimeout
 from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
@@ -24,6 +25,8 @@ from duologue.runtime.playout import Chunk, Track
 CHUNKS_WAITING_MAX: Final = 32  # beyond it the model's stream is read no further
 UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough to begin with, little to throw away
 TEXT_CHARS_MAX: Final = 20_000  # of one reply, about twenty minutes of speech: the model ran wild, it is cut there
+RECEIVED_CHARS_MAX: Final = 200_000  # the same with thoughts, moods and whatever else is never spoken
+SLICE_CHARS: Final = 2000  # of a delta at a time: a few milliseconds of filtering and chunking
 CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synthesiser
 
 # Adapters have time limits of their own; these catch one that hangs all the same, so that no reply waits for ever.
@@ -47,6 +50,8 @@ class ReplyTools:
 class ReplyContext:
     """What a reply needs of its session. `post` feeds the core; `note` writes to the trace (source, text);
     `now` is session seconds; `spawn` starts a task that the session watches; `tool_traits` knows the tools by name;
+    `unique_id`
+    makes a call's id one of a kind;
     `on_aside` is told what the filter took out."""
 
     llm: Llm
@@ -58,6 +63,7 @@ class ReplyContext:
     now: Callable[[], float]
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     tool_traits: Callable[[str], ReplyTools]
+    unique_id: Callable[[str], str]
     on_aside: Callable[[int, str], None]
 
 
@@ -77,7 +83,7 @@ class ReplyRun:
         self._cancelled = self._mute = False
         self._may_use_tools = True
         self._begun_at = context.now()
-        self._text_chars = 0
+        self._text_chars = self._speakable_chars = self._received_chars = 0
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
@@ -168,25 +174,39 @@ class ReplyRun:
                         if first:
                             context.meter.timing("llm_first_token", context.now() - begun_at)
                             first = False
-                        if not await self._text(chunker.push(self._speakable(spoken, item.text))):
+                        if not await self._take_text(item.text, chunker, spoken):
                             break
                     else:
                         calls += self._no_text(item)
         except DuologueError as error:
             failure = error
-        await self._text([*chunker.push(self._speakable(spoken, None)), *chunker.flush()])  # said even after a failure
+        for chunk in [*chunker.push(self._speakable(spoken, None)), *chunker.flush()]:  # said even after a failure
+            await self._hand_over(chunk)
         if failure:
             raise failure
         return calls
 
-    async def _text(self, chunks: list[str]) -> bool:
-        """Hand `chunks` over; whether there is room for more in this reply."""
-        for chunk in chunks:
-            await self._hand_over(chunk)
-        if self._text_chars <= TEXT_CHARS_MAX:
-            return True
-        self._context.note("llm", f"cut at {TEXT_CHARS_MAX} characters")
-        return False
+    async def _take_text(self, text: str, chunker: Chunker, spoken: SpokenTextFilter) -> bool:
+        """Take a delta, a slice at a time, so that a huge one does not hold the loop; whether there is room for
+        more."""
+        text = mended(text)
+        for start in range(0, len(text), SLICE_CHARS):
+            if start:
+                await asyncio.sleep(0)
+            piece = text[start : start + SLICE_CHARS]
+            self._received_chars += len(piece)
+            speakable = self._speakable(spoken, piece)
+            self._speakable_chars += len(speakable)
+            for chunk in chunker.push(speakable):
+                await self._hand_over(chunk)
+            for chars, limit in (
+                (self._speakable_chars, TEXT_CHARS_MAX),
+                (self._received_chars, RECEIVED_CHARS_MAX),
+            ):
+                if chars > limit:
+                    self._context.note("llm", f"cut at {limit} characters")
+                    return False
+        return True
 
     def _no_text(self, item: ToolCallRequest | Usage | LlmFinished) -> int:
         """Deal with an item that is no text; how many tools it calls."""
@@ -220,9 +240,9 @@ class ReplyRun:
             ToolRequested(
                 self._context.now(),
                 self.number,
-                call.call_id,
-                call.name,
-                call.arguments,
+                self._context.unique_id(call.call_id),
+                mended(call.name),
+                mended(call.arguments),
                 timeout_s=traits.timeout_s,
                 far_side=traits.far_side,
                 cancellable=traits.cancellable,

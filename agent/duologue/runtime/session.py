@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
@@ -19,11 +20,13 @@ from duologue.core.actions import Action
 from duologue.core.codec import to_data
 from duologue.core.messages import Message, ToolSpec
 from duologue.core.turns import Conversation, Phase
+from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
 from duologue.ports.llm import Llm, LlmRequest
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
+from duologue.runtime.controls import Controls
 from duologue.runtime.hearing import Ear, EarContext
 from duologue.runtime.meter import Meter
 from duologue.runtime.mouth import Mouth
@@ -34,8 +37,10 @@ from duologue.runtime.reply import ReplyContext
 from duologue.runtime.summary import summarise
 from duologue.runtime.toolbox import Toolbox
 
+END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
-class Session:
+
+class Session(Controls):
     """One conversation with one caller, to be used with `async with`, which raises at its end what failed it (`error`),
     unless that was the connection."""
 
@@ -143,7 +148,7 @@ class Session:
     async def close(self, reason: str = "closed", *, finish: bool = True) -> None:
         """End the session; with `finish` after the agent has said what it is saying. Returns when it is over."""
         if not self._closed.is_set():
-            self.post(ev.CloseRequested(self.now(), reason, finish))
+            self.post(ev.CloseRequested(self.now(), mended(reason), finish))
         await self._closed.wait()
 
     async def wait_closed(self) -> None:
@@ -173,8 +178,11 @@ class Session:
             pending = list(self._tasks)
             for task in pending:
                 task.cancel()
-            await asyncio.gather(*pending, return_exceptions=True)
+            if pending and (stuck := (await asyncio.wait(pending, timeout=END_S_MAX))[1]):
+                self.note("internal", f"{len(stuck)} tasks did not stop when they were cancelled, and are left behind")
             self.trace.close()
+            if self.trace.lost:
+                self._publish(Note(self.now(), "trace", self.trace.lost))
             self._end_events()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -205,7 +213,9 @@ class Session:
         """The core or one of its actions broke: say so and end, rather than hang."""
         self.error = self.error or _as_ours(error)
         self.note("internal", str(_as_ours(error)))
-        self._mouth.silence()
+        reply, heard = self._mouth.silence()
+        with suppress(Exception):  # it may be broken past that, too; then what was heard is lost with it
+            self._conversation.feed(ev.ReplyEnded(max(self.now(), self._conversation.now), reply, heard, cut=True))
         self._end_events()
 
     # --- beats ----------------------------------------------------------------------------------------------------
@@ -328,47 +338,7 @@ class Session:
         self.error = error
         self.post(ev.CloseRequested(self.now(), f"voice activity detection failed: {error}"))
 
-    # --- what a program does --------------------------------------------------------------------------------------
-
-    def say(self, text: str, *, interruptible: bool = True, in_history: bool = True) -> None:
-        """Say `text`, word for word, as soon as nobody else has the floor."""
-        self.post(ev.SayRequested(self.now(), text, interruptible, in_history))
-
-    def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True) -> None:
-        """A turn of the user that is typed. `images`: http(s) or data URLs."""
-        self.post(ev.TypedTurn(self.now(), text, tuple(images), reply))
-
-    def show(self, *images: str) -> None:
-        """Images (http(s) or data URLs) that go with the user's open or next turn."""
-        self.post(ev.ImagesShown(self.now(), images))
-
-    def request_reply(self, *, instructions: str | None = None, in_history: bool = True) -> None:
-        """A reply now; with other `instructions` for once, or one that leaves no trace in the history."""
-        self.post(ev.ReplyRequested(self.now(), instructions, in_history))
-
-    def open_turn(self) -> None:
-        """Push-to-talk pressed."""
-        self.post(ev.TurnOpened(self.now()))
-
-    def commit_turn(self) -> None:
-        """Push-to-talk released, or a manual commit."""
-        self.post(ev.TurnCommitted(self.now()))
-
-    def clear_turn(self) -> None:
-        """Forget the open turn."""
-        self.post(ev.TurnCleared(self.now()))
-
-    def interrupt(self) -> None:
-        """Silence the agent."""
-        self.post(ev.InterruptRequested(self.now()))
-
-    def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
-        """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
-        self.post(ev.EndpointingChanged(self.now(), automatic, reply_automatically))
-
-    def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
-        """The result of a tool that the far side ran (`RunTool` with `far_side`)."""
-        self.post(ev.ToolReturned(self.now(), call_id, output, failed))
+    # --- what a program does besides `Controls` ---------------------------------------------------------------------
 
     def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
         """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
@@ -432,6 +402,7 @@ class Session:
             now=self.now,
             spawn=self._spawn,
             tool_traits=self._toolbox.traits,
+            unique_id=self._toolbox.unique_id,
             on_aside=self._aside,
         )
 

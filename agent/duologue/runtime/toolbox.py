@@ -12,6 +12,7 @@ from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyTools
 from duologue.runtime.user_tools import Tool, ToolFailure
 
+IDS_KEPT: Final = 512  # calls back that a late result may still come for
 LINGER_S: Final = 5.0  # a tool that can't be stopped may finish so long after the session
 
 
@@ -31,6 +32,7 @@ class Toolbox:
     ) -> None:
         self._tools = {tool.spec.name: tool for tool in tools}
         self._remote = {spec.name: spec for spec in remote}
+        self._ids: dict[str, None] = {}
         self._running: dict[str, tuple[RunTool, asyncio.Task[None]]] = {}
         self._meter, self._post, self._note, self._now, self._spawn = meter, post, note, now, spawn
 
@@ -54,6 +56,18 @@ class Toolbox:
     def set_remote(self, specs: Iterable[ToolSpec]) -> None:
         """The far side offers these tools from now on."""
         self._remote = {spec.name: spec for spec in specs}
+
+    def unique_id(self, call_id: str) -> str:
+        """`call_id`, unless the model gives one twice (some number each answer's calls anew) or none: then another."""
+        unique = call_id = call_id or "call"
+        count = 1
+        while unique in self._ids:
+            count += 1
+            unique = f"{call_id}-{count}"
+        self._ids[unique] = None
+        if len(self._ids) > IDS_KEPT:
+            del self._ids[next(iter(self._ids))]
+        return unique
 
     def run(self, action: RunTool) -> None:
         """Start a tool of ours. One of the far side is sent over by whoever reads the session's events."""

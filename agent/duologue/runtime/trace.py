@@ -42,6 +42,7 @@ class Trace:
         self._file: BinaryIO | None = None
         self.entries: deque[tuple[float, str, Any]] = deque(maxlen=entries_kept)
         self.dropped = 0
+        self.lost = ""  # why the file is incomplete, if it is
         if path:
             self._open(path)
 
@@ -72,8 +73,8 @@ class Trace:
         if file:
             try:
                 file.close()
-            except OSError:  # what was still to be written did not fit either
-                self.dropped += 1
+            except OSError as error:  # what was still to be written did not fit either
+                self._give_up(error)
 
     # --- the file -------------------------------------------------------------------------------------------------
 
@@ -91,14 +92,29 @@ class Trace:
             self._write({"at": at, "kind": kind, **what})
 
     def begin_step(self) -> None:
-        """Between two steps of the core: the file may be changed here, where the state is whole."""
+        """Between two steps of the core: what was written is handed to the system, so that a process that is killed
+        loses one step at most; and the file may be changed here, where the state is whole."""
+        self._flush()
         if self._file and self._path and self._bytes > self._bytes_max:
             self.close()
             try:
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
                 self._open(self._path)
-            except (OSError, ConfigurationError):  # as in `_write`
-                self.dropped += 1
+            except (OSError, ConfigurationError) as error:
+                self._give_up(error)
+
+    def _flush(self) -> None:
+        if self._file:
+            try:
+                self._file.flush()
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """The disk is full: the conversation matters more than its log, and the memory still has it."""
+        self.dropped += 1
+        self.lost = self.lost or f"{self._path} is incomplete: {getattr(error, 'strerror', None) or error}"
+        self.close()
 
     def _open(self, path: Path) -> None:
         try:
@@ -114,10 +130,10 @@ class Trace:
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is None:
             return
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        plain = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+        text = plain.encode(errors="backslashreplace") + b"\n"  # a lone surrogate as JSON escapes it
         self._bytes += len(text)
         try:
             self._file.write(text)
-        except OSError:  # the disk is full: the conversation matters more than its log, and the memory still has it
-            self.dropped += 1
-            self.close()
+        except OSError as error:
+            self._give_up(error)

@@ -12,8 +12,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_json
 
 from duologue.core.messages import ToolSpec
+from duologue.core.words import mended
 from duologue.errors import ConfigurationError, DuologueError
 from duologue.runtime.reply import ReplyTools
+from duologue.runtime.threads import ThreadsBusy, in_daemon_thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,28 @@ class Tool:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**named)
             else:
-                result = await asyncio.to_thread(self.function, **named)
+                result = await in_daemon_thread(self.function, named)
                 if isinstance(result, Awaitable):
                     result = await result
-            return result if isinstance(result, str) else to_json(result, fallback=str).decode()
-        except Exception as error:  # whatever a user's function raises or gives, the model is told and the talk goes on
-            raise ToolFailure(f"{type(error).__name__}: {error}") from error
+            return mended(result if isinstance(result, str) else to_json(result, fallback=str).decode())
+        except (KeyboardInterrupt, ToolFailure):
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ToolFailure("it cancelled itself") from error
+        except ThreadsBusy as error:
+            raise ToolFailure(str(error)) from error
+        except BaseException as error:  # whatever a user's function raises or gives, even an exit: the talk goes on
+            raise ToolFailure(_told(error)) from error
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return mended(f"{type(error).__name__}: {error}")
+    except Exception:  # an exception whose own text fails
+        return type(error).__name__
 
 
 class ToolFailure(DuologueError):
