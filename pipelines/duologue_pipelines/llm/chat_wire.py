@@ -16,6 +16,7 @@ from duologue.core.messages import Message, ToolCall
 from duologue.errors import StageError
 from duologue.ports import LlmItem, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue_pipelines.llm.sse import MalformedStream
+from duologue_pipelines.llm.surrogates import SurrogateJoiner, whole_characters, with_whole_characters
 from duologue_pipelines.llm.thinking import ThoughtFilter
 
 ARGUMENT_CHARS_MAX: Final = 1 << 20  # of all tool calls of one answer
@@ -58,7 +59,8 @@ class Dialect:
 
 
 def request_body(request: LlmRequest, model: str, dialect: Dialect) -> dict[str, Any]:
-    """The JSON body that asks for `request`."""
+    """The JSON body that asks for `request`, in whole characters: half of one, typed or out of a tool, would make every
+    later request of its conversation fail."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [message_json(message) for message in request.messages],
@@ -80,7 +82,8 @@ def request_body(request: LlmRequest, model: str, dialect: Dialect) -> dict[str,
         body[dialect.tokens_field] = request.output_tokens_max
     if request.session and dialect.cache_key:
         body["prompt_cache_key"] = cache_key(request.session)
-    return body
+    whole: dict[str, Any] = with_whole_characters(body)
+    return whole
 
 
 def cache_key(session: str) -> str:
@@ -137,7 +140,8 @@ class _GrowingCall:
     def whole(self) -> ToolCallRequest:
         # A function without parameters is called with no text at all by some models; the next request must
         # carry valid JSON.
-        return ToolCallRequest(ToolCall(self.call_id, self.name, "".join(self.arguments).strip() or "{}"))
+        arguments = whole_characters("".join(self.arguments)).strip() or "{}"
+        return ToolCallRequest(ToolCall(whole_characters(self.call_id), whole_characters(self.name), arguments))
 
 
 class ChunkReader:
@@ -150,6 +154,7 @@ class ChunkReader:
     def __init__(self, model: str, *, begins_thinking: bool = False) -> None:
         self._model = model
         self._thoughts = ThoughtFilter(begins_inside=begins_thinking)
+        self._characters = SurrogateJoiner()
         self._reasoning_chars = 0
         self._calls: list[_GrowingCall] = []
         self._call_numbers: dict[int, _GrowingCall] = {}
@@ -193,7 +198,7 @@ class ChunkReader:
     def finish(self) -> list[LlmItem]:
         """What remains when the stream has ended well: held text, whole tool calls, usage."""
         items: list[LlmItem] = []
-        if text := self._thoughts.finish():
+        if text := self._thoughts.feed(self._characters.finish()) + self._thoughts.finish():
             items.append(TextDelta(text))
         items += [call.whole() for call in self._calls]
         if self._calls and self.reason in ("", "stop", "function_call"):
@@ -216,7 +221,7 @@ class ChunkReader:
             self._take_call(call)
         self.reason = choice.get("finish_reason") or self.reason
         self.alive = self.alive or bool(thought or text or self._calls or self.reason)
-        spoken = self._thoughts.feed(text) if text else ""
+        spoken = self._thoughts.feed(self._characters.feed(text)) if text else ""
         return [TextDelta(spoken)] if spoken else []
 
     def _take_call(self, part: Any) -> None:
@@ -256,7 +261,7 @@ class ChunkReader:
         cached = details.get("cached_tokens") if isinstance(details, dict) else 0
         model = chunk.get("model")
         self._usage = Usage(
-            model=model if isinstance(model, str) and model else self._model,
+            model=whole_characters(model) if isinstance(model, str) and model else self._model,
             input=_count(usage.get("prompt_tokens")),
             output=_count(usage.get("completion_tokens")),
             cached_input=_count(cached),

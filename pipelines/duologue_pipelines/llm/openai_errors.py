@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from duologue.errors import StageError, StageOverloaded, StageTimeout, StageUnavailable
 from duologue_pipelines.llm.chat_wire import StreamFault
+from duologue_pipelines.llm.surrogates import whole_characters
 
 MESSAGE_CHARS_MAX: Final = 300  # of what a server says; an error page may have megabytes
 _KEY_HINT: Final = "Set OPENAI_API_KEY, or DUOLOGUE_LLM__API_KEY, to a key that this endpoint accepts"
@@ -70,7 +71,7 @@ class Endpoint:
             text = "an HTML page: " + re.sub(r"<[^>]*>", " ", text)
         if self.api_key:
             text = text.replace(self.api_key, "***")
-        text = " ".join(text.split())
+        text = " ".join(whole_characters(text).split())
         return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
 
 
