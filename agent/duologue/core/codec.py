@@ -19,6 +19,8 @@ NAMED: Mapping[str, type] = {
     if isinstance(kind, type) and is_dataclass(kind)
 }
 
+SECONDS_MAX = 1e12  # no time or number of the core comes near it: thirty thousand years
+
 
 def to_data(value: Any) -> Any:
     """Dataclasses to dicts, tuples to lists, enums to their values; the rest as it is."""
@@ -55,8 +57,11 @@ def _one_of(known: tuple[Any, ...], data: Any) -> Any:
 
 
 def _fit(kind: Any, data: Any) -> Any:
-    """`data`, if it is a `kind`; a whole number is a float as well, but True is no number."""
-    if kind is float and type(data) is int:
+    """`data`, if it is a `kind`; a whole number is a float as well, but True is no number, and no float is without
+    end."""
+    if kind is float and type(data) in (int, float):
+        if not -SECONDS_MAX < data < SECONDS_MAX:
+            raise ValueError(f"expected a number of reasonable size, found {data!s:.60}")
         return float(data)
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
         raise ValueError(f"expected {kind.__name__}, found {data!r:.60}")

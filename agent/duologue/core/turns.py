@@ -77,6 +77,11 @@ RESULTS: Final = (
 )  # fmt: skip
 
 
+# Phases that are about an open turn, and those that are about a live reply.
+TURN_OPEN: Final = (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP)
+REPLY_LIVE: Final = (Phase.THINKING, Phase.AGENT_SPEAKING, Phase.OVERLAP)
+
+
 class Conversation:
     """One conversation, decided. All times are session seconds."""
 
@@ -246,12 +251,14 @@ class Conversation:
         """The conversation exactly as it was when `snapshot` was taken. `ValueError` if that is not one."""
         conversation = cls(policy)
         try:
-            conversation._core.state = from_data(State, snapshot["state"])
+            conversation._core.state = state = from_data(State, snapshot["state"])
             history = conversation._core.history
-            history.system, history.summary = snapshot["system"], snapshot["summary"]
+            history.system, history.summary = from_data(str, snapshot["system"]), from_data(str, snapshot["summary"])
             history.restore(from_data(Item, item) for item in snapshot["items"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a snapshot of a conversation: {error}") from error
+        if (state.turn is None and state.phase in TURN_OPEN) or (state.reply is None and state.phase in REPLY_LIVE):
+            raise ValueError(f"not a snapshot of a conversation: nothing that it could be {state.phase!s} of")
         return conversation
 
     def take_over(self) -> list[Action]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from duologue.core.actions import Action, CloseSession
 from duologue.core.codec import decode, encode, from_data
@@ -41,6 +41,10 @@ class Replay:
     ended: bool = True
 
 
+# What values of a wrong kind or size trip the core up with.
+MISFITS: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 def replay_file(path: Path) -> Replay:
     """Replay the trace at `path`. Raises `TraceError` where it can't be read."""
     lines = _lines(path)
@@ -73,10 +77,9 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for number, text in enumerate(file, 1):
                 try:
                     line = json.loads(text)
-                except json.JSONDecodeError as error:
-                    raise TraceError(
-                        f"{path}:{number}: not JSON ({error.msg})", hint="Was the file cut off?"
-                    ) from error
+                except (ValueError, RecursionError) as error:  # the second for nesting beyond all reason
+                    what = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+                    raise TraceError(f"{path}:{number}: not JSON ({what})", hint="Was the file cut off?") from error
                 if not isinstance(line, dict):
                     raise TraceError(f"{path}:{number}: expected an object", hint="Give a trace.jsonl of Duologue")
                 yield number, line
@@ -97,7 +100,7 @@ def _begin(path: Path, lines: Iterator[tuple[int, dict[str, Any]]]) -> Conversat
         )
     try:
         return Conversation.restore(from_data(Policy, header["policy"]), header["conversation"])
-    except (KeyError, TypeError, ValueError, ConfigurationError) as error:
+    except (*MISFITS, ConfigurationError) as error:
         raise TraceError(f"{path}:1: the header does not fit: {error}") from error
 
 
@@ -110,12 +113,7 @@ def _step(conversation: Conversation, path: Path, number: int, line: dict[str, A
             return conversation.take_over()
         if kind == "event":
             return conversation.feed(decode(_bare(line)))
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:  # values of a wrong kind trip the core up
+    except MISFITS as error:
         raise TraceError(f"{path}:{number}: {type(error).__name__}: {error}", hint="Was the file edited?") from error
     except ProtocolError as error:
         raise TraceError(f"{path}:{number}: the core refuses what it took when this was recorded: {error}") from error
@@ -125,7 +123,10 @@ def _step(conversation: Conversation, path: Path, number: int, line: dict[str, A
 def _seconds(path: Path, number: int, at: Any) -> float:
     if isinstance(at, bool) or not isinstance(at, int | float):
         raise TraceError(f"{path}:{number}: at must be session seconds, got {at!r}", hint="Was the file edited?")
-    return float(at)
+    try:
+        return float(at)
+    except OverflowError as error:
+        raise TraceError(f"{path}:{number}: at is beyond all seconds", hint="Was the file edited?") from error
 
 
 def _bare(line: dict[str, Any]) -> dict[str, Any]:

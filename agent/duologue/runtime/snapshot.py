@@ -32,7 +32,7 @@ def restore(policy: Policy, snapshot: Mapping[str, Any]) -> Conversation:
         )
     try:
         return Conversation.restore(policy, snapshot["conversation"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise ProtocolError(f"the snapshot can't be read: {error}") from error
 
 
@@ -59,8 +59,8 @@ def pack_of(snapshot: Mapping[str, Any] | None) -> str:
 def waiting_reply(snapshot: Mapping[str, Any], live: int) -> tuple[str, str] | None:
     """The text of reply `live` that was heard when `snapshot` was taken, and the rest of it; None if another was live:
     that one was begun anew, with what was not heard."""
-    reply = snapshot["conversation"]["state"]["reply"]
-    if not reply or reply["number"] != live:
+    reply = snapshot["conversation"]["state"].get("reply")
+    if not reply or reply.get("number") != live:
         return None
-    heard, text = reply["heard_text"], reply["text"]
+    heard, text = reply.get("heard_text", ""), reply.get("text", "")
     return heard, unheard(text, heard)

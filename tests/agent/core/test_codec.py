@@ -114,3 +114,9 @@ def test_tables_and_pairs_are_checked_through():
 def test_keys_are_written_as_text():
     data: dict[Any, Any] = {Phase.OVERLAP: (1, {2: Phase.CLOSED})}
     assert to_data(data) == {"overlap": [1, {"2": "closed"}]}
+
+
+@pytest.mark.parametrize("at", [float("inf"), float("nan"), 10**400, -1e13])
+def test_a_number_beyond_reason_is_refused(at):
+    with pytest.raises(ValueError, match="reasonable size"):
+        decode({"type": "TurnCommitted", "at": at})

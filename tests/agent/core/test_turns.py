@@ -8,6 +8,7 @@ import pytest
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.messages import Message
+from duologue.core.policy import Policy
 from duologue.core.state import Timer
 from duologue.core.turns import HANDLERS, TIMERS, TRANSITIONS, Conversation, Phase, Trigger
 from duologue.errors import ProtocolError
@@ -358,3 +359,11 @@ def test_no_sequence_of_events_breaks_the_laws(begin, seed):
         assert not history.over_hard_limit or not history.overdue()
         if count % 4 == 0:
             chaos.moved()
+
+
+@pytest.mark.parametrize("phase", ["user_speaking", "endpointing", "thinking", "agent_speaking", "overlap"])
+def test_a_snapshot_whose_phase_lacks_its_subject_is_none(phase):
+    snapshot = Conversation().snapshot()
+    snapshot["state"]["phase"] = phase
+    with pytest.raises(ValueError, match="nothing that it could be"):
+        Conversation.restore(Policy(), snapshot)

@@ -1,6 +1,6 @@
 """What counts as a word, and as the same word."""
 
-from duologue.core.words import is_cjk, normal_form, split_words, word_starts
+from duologue.core.words import is_cjk, mended, normal_form, split_words, word_starts
 
 
 def test_the_same_word_has_one_normal_form_whatever_its_case_punctuation_and_spelling() -> None:
@@ -46,3 +46,9 @@ def test_nothing_but_white_space_is_lost_between_words() -> None:
     assert "".join(split_words(text)) == "".join(text.split())
     assert [text[start] for start in word_starts(text)] == [word[0] for word in split_words(text)]
     assert word_starts(" a  bc 好的") == [1, 4, 7, 8]
+
+
+def test_halves_of_a_character_are_joined_and_lone_ones_replaced() -> None:
+    assert mended("plain ü 嗯") == "plain ü 嗯"
+    assert mended("a \ud83d\ude00 b") == "a 😀 b"
+    assert mended("a \ud83d b") == "a � b"

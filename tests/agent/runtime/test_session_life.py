@@ -1,12 +1,16 @@
 """How a session begins and ends: by whom, with what error, and with nothing left behind."""
 
 import asyncio
+import contextlib
 
 import pytest
 
+from duologue import tool
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.messages import ToolCall
 from duologue.core.policy import HistoryPolicy, Policy, ReplyPolicy
+from duologue.core.turns import Conversation
 from duologue.errors import InternalError, ProtocolError, TransportError
 from duologue.runtime.parts import Note, Persona
 from duologue.runtime.readers import EVENTS_WAITING_MAX
@@ -393,3 +397,33 @@ def test_who_speaks_next_is_whoever_was_named_last(call, until):
 
     done = call(ASK, ["hello"], [ScriptedReply("Hi.")], hang_up=5.0, during=during).go()
     assert done.llm.requests[0].messages[0].text == "You are another."
+
+
+def test_a_crash_keeps_what_was_heard(call, monkeypatch):
+    made = call(ASK, ["hello"], [ScriptedReply("One two three four five six seven eight nine ten. " * 3)])
+
+    async def during(session, transport):
+        await pass_time(4.5)
+        monkeypatch.setattr(Conversation, "advance", lambda self, now: 1 / 0)
+        session.say("more")
+
+    made.during = during
+    made.go()
+    assert isinstance(made.raised, InternalError)
+    who, text = made.said()[-1]
+    assert who == "agent" and text.startswith("One two three")
+
+
+def test_a_tool_that_will_not_stop_is_left_behind_and_told(call):
+    @tool
+    async def stubborn() -> str:
+        "Never ends."
+        for _ in range(3):
+            with contextlib.suppress(asyncio.CancelledError):
+                await pass_time(100.0)
+        return ""
+
+    reply = ScriptedReply("", tool_calls=(ToolCall("1", "stubborn", "{}"),))
+    made = call(ASK, ["hello"], [reply], tools=[stubborn], hang_up=4.0)
+    run(made.talk(), tasks_left="cancel", limit_s=1000.0)
+    assert any("did not stop" in text for _, kind, what in made.session.trace.entries for text in [str(what)])

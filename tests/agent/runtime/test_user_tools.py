@@ -162,3 +162,40 @@ def test_a_function_that_can_t_be_described_is_refused_with_the_reason():
     ]:
         with pytest.raises(ConfigurationError, match=f"(?s){problem}"):
             tool(function)
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "wrong", [SystemExit(3), GeneratorExit(), Unspeakable(), BaseExceptionGroup("g", [KeyError()])]
+)
+def test_whatever_a_tool_raises_is_a_failure_of_the_tool(wrong):
+    @tool
+    async def odd() -> str:
+        "Odd."
+        raise wrong
+
+    with pytest.raises(ToolFailure, match=type(wrong).__name__):
+        asyncio.run(odd.run("{}"))
+
+
+def test_a_tool_that_cancels_itself_has_failed():
+    @tool
+    async def odd() -> str:
+        "Odd."
+        raise asyncio.CancelledError
+
+    with pytest.raises(ToolFailure, match="cancelled itself"):
+        asyncio.run(odd.run("{}"))
+
+
+def test_a_lone_half_of_a_character_in_a_result_is_replaced():
+    @tool
+    def odd() -> str:
+        "Odd."
+        return "a \ud83d b"
+
+    assert asyncio.run(odd.run("{}")) == "a � b"
