@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from duologue_pipelines.llm.access import address_fault, key_fault
 from duologue_pipelines.llm.openai import LOCAL_KEY, LOOPBACK, OPENAI_BASE_URL, OPENAI_MODEL, chat_models
 
 ANSWER_BYTES_MAX: Final = 1 << 20  # of a list of models; LM Studio's runs to some ten thousand
@@ -65,14 +66,16 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
 
 async def _named(env: Mapping[str, str], timeout_s: float) -> Candidate:
     """What OPENAI_API_KEY and OPENAI_BASE_URL name."""
-    key, base_url = env.get("OPENAI_API_KEY", ""), env.get("OPENAI_BASE_URL", "").rstrip("/")
+    key, base_url = env.get("OPENAI_API_KEY", "").strip(), env.get("OPENAI_BASE_URL", "").rstrip("/")
     if not key and not base_url:
         return _absent("openai", OPENAI_BASE_URL, "neither OPENAI_API_KEY nor OPENAI_BASE_URL is set")
+    if fault := key_fault(key):
+        return _absent("openai", base_url or OPENAI_BASE_URL, f"OPENAI_API_KEY {fault}")
     if not base_url:
         why = "OPENAI_API_KEY is set"
         return Candidate("openai", "openai", OPENAI_BASE_URL, (OPENAI_MODEL,), why, True, {"model": OPENAI_MODEL})
-    if not base_url.startswith(("http://", "https://")):
-        return _absent("openai", base_url, f"OPENAI_BASE_URL must be an http or https address, got {base_url!r}")
+    if fault := address_fault(base_url):
+        return _absent("openai", base_url, f"OPENAI_BASE_URL {fault}")
     if urlsplit(base_url).hostname not in LOOPBACK:
         why = "OPENAI_BASE_URL is set"
         return Candidate("openai", "openai", base_url, (), why, True, {"base_url": base_url})

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from duologue.errors import ConfigurationError, StageUnavailable
 from duologue.ports import LlmFinished, LlmItem, LlmRequest
 from duologue_pipelines.llm import openai_errors
+from duologue_pipelines.llm.access import address_fault, key_fault, late_hint
 from duologue_pipelines.llm.chat_stream import ChatStream, TokenTimeouts
 from duologue_pipelines.llm.chat_wire import ChunkReader, Dialect, request_body
 from duologue_pipelines.llm.openai_errors import AttemptFailed, Endpoint
@@ -73,18 +74,17 @@ class OpenAiLlm:
 
     def __post_init__(self) -> None:
         self.base_url = (self.base_url or os.environ.get("OPENAI_BASE_URL", "") or OPENAI_BASE_URL).rstrip("/")
-        self.api_key = self.api_key or os.environ.get("OPENAI_API_KEY", "")
+        self.api_key = (self.api_key or os.environ.get("OPENAI_API_KEY", "")).strip()  # files of keys end in a line end
         if isinstance(self.models_fallback, str):
             raise ConfigurationError(
                 f"llm.models_fallback must be a list of names, got {self.models_fallback!r}",
                 hint=f'Write models_fallback = ["{self.models_fallback}"]',
             )
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigurationError(
-                f"llm.base_url must be an http or https address, got {self.base_url!r}",
-                hint="Write it like http://127.0.0.1:11434/v1",
-            )
+        if fault := address_fault(self.base_url):
+            raise ConfigurationError(f"llm.base_url {fault}", hint="Write it like http://127.0.0.1:11434/v1")
+        if fault := key_fault(self.api_key):
+            hint = "Copy the key again into OPENAI_API_KEY or DUOLOGUE_LLM__API_KEY"
+            raise ConfigurationError(f"llm.api_key {fault}", hint=hint)
         for name in ("first_token_timeout_s", "stall_timeout_s", "output_tokens_max"):
             value = getattr(self, name)
             if value is not None and not value > 0:
@@ -127,8 +127,7 @@ class OpenAiLlm:
                 page = await client.models.list()
         except TimeoutError as error:
             message = f"{self.base_url} did not answer within {self.first_token_timeout_s:g} s"
-            hint = "Is the server running? Check DUOLOGUE_LLM__BASE_URL, or raise first_token_timeout_s"
-            raise StageUnavailable("llm", message, retryable=True, hint=hint) from error
+            raise StageUnavailable("llm", message, retryable=True, hint=late_hint(self.base_url)) from error
         except Exception as error:  # the client trips in many ways over a page that is no list: told apart below
             self._raise_if_unusable(error)
             return

@@ -264,6 +264,10 @@ def test_the_probe_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
     ("options", "complaint"),
     [
         ({"base_url": "localhost:8000"}, "base_url must be an http"),
+        ({"base_url": "http://[::1"}, r"base_url must be an http.*\(Invalid IPv6 URL\)"),
+        ({"base_url": "http://127.0.0.1:99999/v1"}, "Port out of range 0-65535"),
+        ({"base_url": "http://:80/v1"}, "base_url must be an http"),
+        ({"api_key": "ключ"}, r"api_key can't be a key: its character 1 of 4 is '\\u043a'"),
         ({"models_fallback": "gpt-4.1"}, r"models_fallback = \[\"gpt-4.1\"\]"),
         ({"first_token_timeout_s": 0}, "first_token_timeout_s must be greater than 0"),
         ({"output_tokens_max": 0}, "output_tokens_max must be greater than 0"),
