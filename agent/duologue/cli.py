@@ -71,8 +71,9 @@ def demo(
     Needs no key, no download and no microphone. The folder then holds the recording, the transcript, the trace, a
     picture of who spoke when, and the latencies measured from the waveform.
 
-    With [cyan]--caller[/cyan] each step of the script is judged by its kind: a turn must be answered, and not into its
-    pauses; an interruption must stop the agent; a backchannel or a noise over its voice must not.
+    With [cyan]--caller FILE[/cyan] the caller goes by a script ([cyan]duologue talk --help[/cyan] shows one), and
+    each step is judged by its kind: a turn must be answered, and not into its pauses; an interruption must stop the
+    agent; a backchannel or a noise over its voice must not.
     """
     _finish(_command("demo")(settings=settings, out=out, caller=caller))
 
@@ -89,22 +90,37 @@ def talk(
         Path | None,
         typer.Option("--script", metavar="FILE", help="Or a TOML script of utterances, pauses and interruptions."),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The recording: caller left, agent right.")] = Path(
-        "answer.wav"
-    ),
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The agent's voice, as WAV.")] = Path("answer.wav"),
     realtime: Annotated[
         bool, typer.Option("--real-time/--fast", help="At the pace of a real call, or as fast as it goes.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every note of every stage.")] = False,
 ) -> None:
     """Play audio files to the agent and record what it answers.
 
     Example: [cyan]duologue talk --in question.wav --out answer.wav[/cyan]
+
+    A script says what the caller does and when; each step is judged by its kind, as in the demo. A whole one,
+    for [cyan]duologue talk --script call.toml[/cyan] (docs/CALLS.md has all that can stand in it):
+
+        [\\[step]]
+        say = ["How do I get to the", 0.9, "city from the airport?"]    # a pause of 0.9 s
+
+        [\\[step]]
+        kind = "interruption"
+        when = "agent_speaking"
+        delay_s = 1.5
+        say = "Can I bring my dog?"
     """
     if bool(inputs) == (script is not None):
         raise ConfigurationError(
             "talk needs either --in or --script", hint="Try: duologue talk --in question.wav --out answer.wav"
         )
-    _finish(_command("talk")(settings=settings, inputs=list(inputs or ()), script=script, out=out, realtime=realtime))
+    _finish(
+        _command("talk")(
+            settings=settings, inputs=list(inputs or ()), script=script, out=out, realtime=realtime, verbose=verbose
+        )
+    )
 
 
 @app.command()

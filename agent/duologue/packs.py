@@ -80,10 +80,11 @@ class PackManifest(BaseModel):
     model_config = _STRICT
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    description: str
+    description: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)] = (DEFAULT_LANGUAGE,)
     default_language: LanguageCode | None = None
-    greeting: bool = True
+    greeting: bool | None = None
+    """Whether the agent speaks first; None: if there is a greeting.md."""
     voice: PackVoice = PackVoice()
     texts: dict[LanguageCode, PackTexts] = Field(default_factory=dict)
     variables: dict[str, str] = Field(default_factory=dict)
@@ -137,7 +138,7 @@ class Pack:
 
     def greeting(self, language: str | None = None) -> str | None:
         """What the agent says first, or None if it waits for the caller."""
-        if not self.manifest.greeting:
+        if self.manifest.greeting is False:
             return None
         return self.greetings.get(self.language_for(language))
 
@@ -265,7 +266,8 @@ def read_pack(folder: Path) -> Pack:
     greetings = {
         code: _greeting(path) for code, path in _per_language(folder, "greeting.md", languages, default).items()
     }
-    if manifest.greeting and default not in greetings:
+    greets = bool(greetings) if manifest.greeting is None else manifest.greeting
+    if greets and default not in greetings:
         raise PackError(str(folder / "greeting.md"), 0, "is missing", hint="Write it, or set greeting = false")
     return Pack(folder, manifest, systems, greetings, _samples(folder, languages, default), document)
 

@@ -13,12 +13,17 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from duologue.packs import find_pack
 from duologue.runtime.agent import Agent
 from duologue.settings import Settings
 from duologue.testing import virtual_time
 from duologue_pipelines.calls.captions import Captions
-from duologue_pipelines.calls.held import HeldCall, hold_call
-from duologue_pipelines.calls.tables import latency_table, stage_line
+from duologue_pipelines.calls.folder import make_folder
+from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
+from duologue_pipelines.calls.tables import announce, latency_table
+from duologue_pipelines.demo.caller import Act, act_of, scripted_call
+from duologue_pipelines.demo.verdict_table import verdict_table
+from duologue_pipelines.demo.verdicts import TALKED_INTO_S_MAX, judge
 from duologue_pipelines.transports.wav import WavTransport
 
 STALL_S: Final = 600.0  # a large model may load that long, and a model on the network think
@@ -31,54 +36,80 @@ def run_talk(
     out: Path,
     *,
     realtime: bool = False,
+    verbose: bool = False,
     console: Console | None = None,
 ) -> int:
     """Play `inputs` (audio files, one after the other) or `script` to the agent; write its voice to `out`.
 
     Beside `out` (`answer.wav`) comes the whole call: `answer.conversation.wav`, caller left, agent right, and
-    `answer.trace.jsonl`. The exit status: 0 if the agent was heard and nothing broke, else 1. Raises `AudioError`,
-    `ConfigurationError`, `PackError`, `StageUnavailable`.
+    `answer.trace.jsonl`. `verbose`: show every note of every stage as it comes. The exit status: 0 if the agent was
+    heard and nothing broke, 130 if it was interrupted, else 1. Raises `AudioError`, `ConfigurationError`, `PackError`,
+    `StageUnavailable`.
     """
-    main = _talk(settings, inputs, script, out, console or Console())
+    main = _talk(settings, inputs, script, out, console=console or Console(), verbose=verbose)
     return asyncio.run(main) if realtime else virtual_time.run(main, tasks_left="cancel")
 
 
-async def _talk(settings: Settings, inputs: Sequence[Path], script: Path | None, out: Path, console: Console) -> int:
+async def _talk(
+    settings: Settings, inputs: Sequence[Path], script: Path | None, out: Path, *, console: Console, verbose: bool
+) -> int:
     loop = asyncio.get_running_loop()
     if isinstance(loop, virtual_time.VirtualTimeLoop):
         loop.set_stall_s(STALL_S)
+    written = _files(out)
+    written_over = {path for path in written if path.exists()}
+    call_of = None if script is None else scripted_call(script, find_pack(settings.pack), settings.language)
     transport = WavTransport(
         [str(path) for path in inputs],
-        script=None if script is None else str(script),
+        script=None if call_of is None else call_of.script,
         output=str(out),
         recording=str(out.with_suffix(".conversation.wav")),
     )
     await transport.prepare()  # a broken file is told before anything is loaded
+    if not out.parent.exists():
+        make_folder(out.parent)
+        console.print(Text(f"Made the folder {out.parent}", "dim"), soft_wrap=True)
     with console.status("Loading what listens, thinks and speaks …"):
         agent = Agent(settings=settings)
         await agent.ready()
     async with agent:
-        console.print(stage_line(agent))
-        for note in agent.notes:
-            console.print(Text(f"  {note}", style="dim"))
-        with Captions(console, quiet={"auto"}) as captions:
+        quiet = announce(console, agent)
+        with Captions(console, quiet=() if verbose else quiet) as captions:
             call = await hold_call(agent, transport, trace=out.with_suffix(".trace.jsonl"), show=captions.show)
+    if call.interrupted:
+        console.print(Text("\nInterrupted. What was said until then is kept:", "bold"))
+    else:
+        _conclude(console, call, call_of.acts if call_of else [act_of(mark) for mark in call.marks])
+    for path, what in written.items():
+        note = f"  {what}" + (" (written over the one that was there)" if path in written_over else "")
+        console.print(Text(str(path), "cyan").append(note, style="dim"), soft_wrap=True)
+    if call.interrupted:
+        return INTERRUPTED
+    return 1 if call.error is not None or not call.measured.agent else 0
+
+
+def _files(out: Path) -> dict[Path, str]:
+    """What is written, and what each file is."""
+    return {
+        out: "the agent's voice",
+        out.with_suffix(".conversation.wav"): "the whole call: caller left, agent right",
+        out.with_suffix(".trace.jsonl"): "every event and decision",
+    }
+
+
+def _conclude(console: Console, call: HeldCall, acts: Sequence[Act]) -> None:
+    verdicts = judge(call, acts)
+    if verdicts:
+        console.print(verdict_table(verdicts))
     console.print(latency_table(call))
-    return _conclude(console, call, out)
-
-
-def _conclude(console: Console, call: HeldCall, out: Path) -> int:
     console.print()
+    if any((act.talked_into_s or 0.0) > TALKED_INTO_S_MAX for act in call.measured.acts):
+        console.print(
+            Text("The agent took a pause for the end. It waits longer with --set endpointing.patience=2", "yellow")
+        )
     if call.error is not None:
         console.print(Text(f"The call ended before its time: {call.error}", "bold red"))
     if not call.measured.agent:
         console.print(
             Text("The agent was not heard at all. Is there speech in the file? `duologue doctor` may tell.", "red")
         )
-    for path, what in (
-        (out, "the agent's voice"),
-        (out.with_suffix(".conversation.wav"), "the whole call: caller left, agent right"),
-        (out.with_suffix(".trace.jsonl"), "every event and decision"),
-    ):
-        console.print(Text(str(path), "cyan").append(f"  {what}", style="dim"), soft_wrap=True)
-    return 1 if call.error is not None or not call.measured.agent else 0

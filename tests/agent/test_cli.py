@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import invalidate_caches
 from importlib.metadata import entry_points
@@ -41,8 +42,8 @@ def demo(settings, out, caller):
     calls.append(("demo", settings, out, caller))
     return 1 if settings.language == "xx" else 0
 
-def talk(settings, inputs, script, out, realtime):
-    calls.append(("talk", inputs, script, out, realtime))
+def talk(settings, inputs, script, out, realtime, verbose):
+    calls.append(("talk", inputs, script, out, realtime, verbose))
 
 class Row(NamedTuple):
     spec: str
@@ -167,6 +168,13 @@ def test_every_command_explains_itself(command: str, terminal: Terminal) -> None
     assert f"Usage: duologue {command}" in terminal.out
 
 
+def test_the_help_of_talk_shows_a_whole_script(terminal: Terminal) -> None:
+    terminal.run("talk", "--help")
+    shown = terminal.out.partition("stand in it):")[2].partition("╭")[0]
+    steps = tomllib.loads(shown)["step"]
+    assert [step.get("kind") for step in steps] == [None, "interruption"]
+
+
 def test_no_command_at_all_shows_the_help(terminal: Terminal) -> None:
     assert terminal.run() == 2
     assert "Commands" in terminal.out + terminal.err
@@ -206,11 +214,11 @@ def test_a_commands_status_is_the_exit_status(terminal: Terminal) -> None:
 
 
 def test_talk_takes_files_or_a_script(terminal: Terminal) -> None:
-    assert terminal.run("talk", "--in", "a.wav", "--in", "b.mp3", "--out", "c.wav", "--real-time") == 0
+    assert terminal.run("talk", "--in", "a.wav", "--in", "b.mp3", "--out", "c.wav", "--real-time", "--verbose") == 0
     assert terminal.run("talk", "--script", "s.toml") == 0
     assert terminal.calls == [
-        ("talk", [Path("a.wav"), Path("b.mp3")], None, Path("c.wav"), True),
-        ("talk", [], Path("s.toml"), Path("answer.wav"), False),
+        ("talk", [Path("a.wav"), Path("b.mp3")], None, Path("c.wav"), True, True),
+        ("talk", [], Path("s.toml"), Path("answer.wav"), False, False),
     ]
 
 

@@ -130,6 +130,13 @@ def test_a_pack_that_does_not_greet_needs_no_greeting(kitchen: Kitchen) -> None:
     assert pack.greeting() is None
 
 
+def test_three_lines_make_a_pack(tmp_path: Path) -> None:
+    (tmp_path / "pack.toml").write_text('name = "tiny"\n')
+    (tmp_path / "system.md").write_text("Be brief.\n")
+    pack = read_pack(tmp_path)
+    assert (pack.greeting(), pack.languages, pack.manifest.description, pack.samples) == (None, ("en",), "", ())
+
+
 def test_windows_files_are_read(kitchen: Kitchen) -> None:
     windows = {name: b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() for name, text in FILES.items()}
     pack = kitchen.read(**windows)

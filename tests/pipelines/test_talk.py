@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from rich.console import Console
 from duologue.audio import read_wav, write_wav
 from duologue.errors import AudioError, ConfigurationError
 from duologue.measure import audible_spans
+from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
 from duologue_pipelines.talk import run_talk
 from duologue_pipelines.transports.caller_script import CallerScript, Step, prepare
@@ -59,6 +62,54 @@ def test_a_script_is_acted_out(tmp_path: Path, question: Path) -> None:
     )
     status, text = talk(tmp_path, [], script)
     assert status == 0 and "yield" in text and "dogs have to wait" in text
+    assert "Did it go as it should?" in text and "✓  interruption" in text and "✗" not in text
+
+
+def test_an_agent_that_talks_into_a_pause_is_told_and_how_to_mend_it(tmp_path: Path) -> None:
+    script = tmp_path / "call.toml"
+    script.write_text('voice = "en-us+f3"\n[[step]]\nsay = ["How do I get to the city?", 3.0, "From the airport?"]\n')
+    status, text = talk(tmp_path, [], script)
+    assert status == 0 and "the agent talked into it for" in " ".join(text.split())
+    assert "talked into: agent heard during the caller's turn" in text and "--set endpointing.patience=2" in text
+
+
+def test_a_reason_is_told_once_and_every_note_on_request(tmp_path: Path, question: Path) -> None:
+    _, text = talk(tmp_path, [question])
+    assert text.count("no language model") == 1 and "note" not in text
+    assert text.count("hears only what the pack's dialogues") == 1
+    told = io.StringIO()
+    run_talk(EMBEDDED, [question], None, tmp_path / "v.wav", verbose=True, console=Console(file=told, width=160))
+    assert "answered as rehearsed in" in told.getvalue()
+
+
+def test_what_is_made_and_written_over_is_told(tmp_path: Path, question: Path) -> None:
+    out = tmp_path / "new" / "answer.wav"
+    told = io.StringIO()
+    for _ in range(2):
+        assert run_talk(EMBEDDED, [question], None, out, console=Console(file=told, width=200)) == 0
+    assert told.getvalue().count(f"Made the folder {out.parent}") == 1
+    assert told.getvalue().count("(written over the one that was there)") == 3
+
+
+class Interrupting(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C when the agent has said something."""
+
+    def write(self, text: str) -> int:
+        if "opens at nine" in text and "opens at nine" not in self.getvalue():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().write(text)
+
+
+def test_ctrl_c_keeps_what_was_said_until_then(tmp_path: Path, question: Path) -> None:
+    told = Interrupting()
+    console = Console(file=told, width=160, highlight=False)
+    before = signal.getsignal(signal.SIGINT)
+    assert run_talk(EMBEDDED, [question, question], None, tmp_path / "answer.wav", console=console) == 130
+    assert signal.getsignal(signal.SIGINT) is before
+    assert "Interrupted. What was said until then is kept:" in told.getvalue()
+    both, _ = read_wav(tmp_path / "answer.conversation.wav")
+    assert len(audible_spans(both[:, 0], bridge_s=0.5)) == 1
+    assert replay_file(tmp_path / "answer.trace.jsonl").ended
 
 
 def test_what_is_wrong_with_the_input_is_told(tmp_path: Path) -> None:

@@ -78,9 +78,10 @@ def report_of(call: HeldCall) -> dict[str, Any]:
             "wall": round(call.wall_s, 3),
             "cpu": cpu_s,
         },
-        "peak_memory_mb": peak_memory_mb(),
-        "notes": [f"{note.source}: {note.text}" for note in call.transcript.notes],
+        "peak_memory_mb": None if (peak_mb := peak_memory_mb()) is None else round(peak_mb, 1),
+        "notes": list(dict.fromkeys(f"{note.source}: {note.text}" for note in call.transcript.notes)),
         "error": None if call.error is None else str(call.error),
+        "interrupted": call.interrupted,
     }
 
 

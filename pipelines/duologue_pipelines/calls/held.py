@@ -1,12 +1,15 @@
 """One call, held from ringing to hanging up, with everything about it kept for afterwards."""
 
 import asyncio
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from duologue.audio import Samples
 from duologue.errors import DuologueError
@@ -18,6 +21,7 @@ from duologue_pipelines.calls.transcript import Transcript
 from duologue_pipelines.transports.wav import WavTransport
 
 Show = Callable[[SessionEvent, float], None]
+INTERRUPTED: Final = 130  # the exit status of what Ctrl-C ended: 128 + SIGINT
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,8 @@ class HeldCall:
     """A call that is over. `caller`, `agent`: int16, shape (n,), sample 0 is second 0 of the recording.
 
     `offset_s`: session seconds at the recording's second 0. `costs`: what the session's meter says. `error`: what ended
-    it before its time. `wall_s`, `cpu_s`: of the whole process while the call lasted.
+    it before its time. `interrupted`: Ctrl-C or SIGTERM did. `wall_s`, `cpu_s`: of the whole process while the call
+    lasted.
     """
 
     caller: Samples
@@ -40,6 +45,7 @@ class HeldCall:
     wall_s: float
     cpu_s: float
     error: DuologueError | None
+    interrupted: bool = False
 
 
 async def hold_call(
@@ -47,17 +53,20 @@ async def hold_call(
 ) -> HeldCall:
     """Let `transport`'s caller talk to `agent` until one of them hangs up.
 
-    `trace`: file of the event log. `show`: called with every event, and the session second. Raises what making the
-    caller's speech raises; what goes wrong during the call is in `HeldCall.error`.
+    `trace`: file of the event log. `show`: called with every event, and the session second. Ctrl-C and SIGTERM end the
+    call like a caller who hangs up, so that what was said until then is kept; a second one is taken at its word. Raises
+    what making the caller's speech raises; what goes wrong during the call is in `HeldCall.error`.
     """
     await transport.prepare()
     await agent.ready()
     transcript = Transcript()
     wall, cpu = time.monotonic(), time.process_time()
     session, offset_s = None, 0.0
+    interrupted: list[int] = []
     try:
         async with agent.session(transport, trace=trace) as session:
-            await _follow(session, transcript, show)
+            with _signals_hang_up(transport, interrupted):
+                await _follow(session, transcript, show)
             offset_s = transport.began - (asyncio.get_running_loop().time() - session.now())
     except DuologueError as error:
         if session is None or error is not session.error:
@@ -79,7 +88,36 @@ async def hold_call(
         wall,
         cpu,
         session.error,
+        bool(interrupted),
     )
+
+
+@contextmanager
+def _signals_hang_up(transport: WavTransport, taken: list[int]) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends `transport`'s call and is put into `taken`; the next does what it always does.
+
+    Outside the main thread, where signals can't be taken, nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    hanging_up: list[asyncio.Task[None]] = []  # held on to: the loop alone does not
+
+    def take(number: int, frame: object) -> None:
+        taken.append(number)
+        restore()
+        loop.call_soon_threadsafe(lambda: hanging_up.append(loop.create_task(transport.aclose())))
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: no handler of Python's
+
+    before = {number: signal.signal(number, take) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
 
 
 async def _follow(session: Session, transcript: Transcript, show: Show | None) -> None:

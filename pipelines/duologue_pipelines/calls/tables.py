@@ -1,7 +1,9 @@
 """What is printed around a call: the stages before it, the latencies after it."""
 
 import math
+from collections.abc import Collection
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +21,17 @@ def stage_line(agent: Agent) -> Text:
     return line
 
 
+def announce(console: Console, agent: Agent) -> Collection[str]:
+    """Say before the call who listens, thinks and speaks, and why. The sources whose notes during it would only say
+    the same again: for `Captions(quiet=…)`."""
+    console.print(stage_line(agent))
+    is_language_model = agent.stages.llm.is_language_model
+    for note in agent.notes:
+        if is_language_model or not note.startswith("llm: "):  # the line above has said it
+            console.print(Text(f"  {note}", style="dim"))
+    return ("auto",) if is_language_model else ("auto", "llm")
+
+
 def latency_table(call: HeldCall) -> Table:
     """Latencies as a listener had them."""
     table = Table(
@@ -30,12 +43,18 @@ def latency_table(call: HeldCall) -> Table:
         ("response: caller's last sound → agent's first", call.measured.response),
         ("yield: caller's first sound → agent's last", call.measured.yields),
         ("dead air at a cough or mm-hm", call.measured.dead_air),
+        ("talked into: agent heard during the caller's turn", _talked_into(call)),
     ):
         if summary.values:
             table.add_row(words, _ms(summary.median), _ms(summary.p95), _each(summary))
     if not table.rows:
         table.add_row("nothing: nobody answered, and nobody was interrupted", "", "", "")
     return table
+
+
+def _talked_into(call: HeldCall) -> Summary:
+    """Of the turns that the agent talked into; none is the rule, and no row of the table."""
+    return Summary.of(act.talked_into_s for act in call.measured.acts if act.talked_into_s)
 
 
 def _ms(seconds: float) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from duologue.core.words import is_cjk, normal_form, split_words
 from duologue.dialogues import Exchange
 from duologue.errors import ConfigurationError
-from duologue.measure import UtteranceKind
+from duologue.measure import Mark, UtteranceKind
 from duologue.packs import Pack
 from duologue_pipelines.transports.caller_script import CallerScript, Step, read_script
 
@@ -118,6 +118,11 @@ def scripted_call(path: Path, pack: Pack, language: str | None = None) -> DemoCa
     exchanges = pack.exchanges(pack.language_for(language))
     known = {_plain(line): exchange for exchange in exchanges for line in exchange.asked}
     return DemoCall(script, tuple(Act(_act_name(step), known.get(_plain(step.text))) for step in script.step))
+
+
+def act_of(mark: Mark) -> Act:
+    """What a caller without a script did."""
+    return Act(_NAMES[mark.kind])
 
 
 _NAMES: Final[dict[UtteranceKind, ActName]] = {

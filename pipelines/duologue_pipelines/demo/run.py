@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from duologue.packs import find_pack
@@ -13,9 +12,10 @@ from duologue.runtime.agent import Agent
 from duologue.settings import Settings
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
-from duologue_pipelines.calls.held import HeldCall, hold_call
-from duologue_pipelines.calls.tables import latency_table, stage_line
-from duologue_pipelines.demo.caller import DemoCall, demo_call, scripted_call
+from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
+from duologue_pipelines.calls.tables import announce, latency_table
+from duologue_pipelines.demo.caller import demo_call, scripted_call
+from duologue_pipelines.demo.verdict_table import verdict_table
 from duologue_pipelines.demo.verdicts import Verdict, judge
 from duologue_pipelines.transports.wav import WavTransport
 
@@ -26,8 +26,8 @@ def run_demo(settings: Settings, out: Path, *, caller: Path | None = None, conso
     """Hold the demo's call with the stages that `settings` name, and write everything about it into `out`.
 
     `caller`: a script of what the caller says and does; without one it is made up from the pack. The exit status: 0 if
-    every act went as it should, else 1. Raises `ConfigurationError`, `PackError`, `AudioError` and `StageError` for the
-    caller's voice, `StageUnavailable`.
+    every act went as it should, 130 if it was interrupted, else 1. Raises `ConfigurationError`, `PackError`,
+    `AudioError` and `StageError` for the caller's voice, `StageUnavailable`.
     """
     return asyncio.run(demo(settings, out, caller=caller, console=console or Console()))
 
@@ -44,38 +44,24 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
         agent = Agent(settings=settings)
         await agent.ready()
     async with agent:
-        _announce(console, agent)
-        # What `auto` chose was told above, and a stand-in tells with each answer that it is one.
-        quiet = {"auto"} if agent.stages.llm.is_language_model else {"auto", "llm"}
+        quiet = announce(console, agent)
+        console.print(Text("A synthetic caller rings up. Nobody speaks to your microphone.\n", style="italic"))
         with Captions(console, quiet=quiet) as captions:
             call = await hold_call(agent, transport, trace=out / TRACE, show=captions.show)
     verdicts = judge(call, demonstration.acts)
     write_folder(call, out, title=TITLE, more={"demo": [_verdict_data(verdict) for verdict in verdicts]})
-    _conclude(console, call, demonstration, verdicts)
+    if call.interrupted:
+        console.print(Text(f"\nInterrupted. What was said until then is in {out}:", "bold"))
+    else:
+        _conclude(console, call, verdicts)
     _tell_files(console, out)
+    if call.interrupted:
+        return INTERRUPTED
     return 0 if call.error is None and all(verdict.passed for verdict in verdicts) else 1
 
 
-def _announce(console: Console, agent: Agent) -> None:
-    console.print(stage_line(agent))
-    for note in agent.notes:
-        console.print(Text(f"  {note}", style="dim"))
-    console.print(Text("A synthetic caller rings up. Nobody speaks to your microphone.\n", style="italic"))
-
-
-def _conclude(console: Console, call: HeldCall, demonstration: DemoCall, verdicts: list[Verdict]) -> None:
-    table = Table(title="\nDid it go as it should?", title_justify="left", box=None, pad_edge=False, header_style="dim")
-    for heading in ("", "act", "the caller", "should lead to", "did"):
-        table.add_column(heading, overflow="fold")
-    for verdict in verdicts:
-        table.add_row(
-            Text("✓", "bold green") if verdict.passed else Text("✗", "bold red"),
-            verdict.act.name,
-            Text(verdict.said, "blue"),
-            verdict.act.expects,
-            Text(verdict.why, "green" if verdict.passed else "red"),
-        )
-    console.print(table)
+def _conclude(console: Console, call: HeldCall, verdicts: list[Verdict]) -> None:
+    console.print(verdict_table(verdicts))
     console.print(latency_table(call))
     if call.error is not None:
         console.print(Text(f"The call ended before its time: {call.error}", "bold red"))

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +45,26 @@ def test_every_act_goes_as_it_should(held: SimpleNamespace) -> None:
     assert {act["act"] for act in report["demo"]} == {"question", "thinking pause", "mm-hm", "cough", "interruption"}
     assert held.status == 0
     assert "✓" in held.text and "✗" not in held.text and "no language model" in held.text
+
+
+def test_a_demo_that_is_interrupted_keeps_the_call_and_judges_nothing(tmp_path: Path) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, highlight=False)
+    hook = text.write
+
+    def write(shown: str) -> int:
+        if "opens at nine" in shown and "opens at nine" not in text.getvalue():
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hook(shown)
+
+    text.write = write  # type: ignore[method-assign]  # a terminal at which somebody loses patience
+    assert virtual_time.run(demo(EMBEDDED, tmp_path, console=console), tasks_left="cancel") == 130
+    assert f"Interrupted. What was said until then is in {tmp_path}:" in text.getvalue()
+    assert "Did it go as it should?" not in text.getvalue()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["interrupted"] and len(report["notes"]) == len(set(report["notes"]))
+    assert report["peak_memory_mb"] == round(report["peak_memory_mb"], 1)
+    assert replay_file(tmp_path / "trace.jsonl").ended
 
 
 def test_the_recording_has_both_sides_and_lasts_less_than_a_minute(held: SimpleNamespace) -> None:
