@@ -18,7 +18,7 @@ from typing import ClassVar, Final
 from duologue.audio import Frame
 from duologue.core.transcript import GrowingTranscript, join_words
 from duologue.core.words import Word
-from duologue.errors import ConfigurationError, DuologueError, InternalError, StageUnavailable
+from duologue.errors import ConfigurationError, DuologueError, InternalError, StageOverloaded, StageUnavailable
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.outbox import Outbox
@@ -33,6 +33,8 @@ from duologue_pipelines.vad.silero import SileroModel
 # With a pack's model, 16 espeak sentences: 12 % word error at the library's own 6.5, 5 % at 9, 5 % at 12.
 _PACK_LANGUAGE_WEIGHT: Final = 9.0
 _SAMPLES_PER_MS: Final = 16
+_DECODER_TRY_S: Final = 0.05  # how often a turn without a decoder asks again
+_WAIT_TOLD_S: Final = 0.2  # a shorter wait is lost in the steps
 
 
 @dataclass(slots=True)
@@ -43,7 +45,8 @@ class PocketsphinxAsr:
     model named here a pack's sentences are not used. `pack_phrases`: whether they are used at all; without them the
     general model hears anything, badly. `language`: what the models speak. `language_weight`: how much a pack's
     model counts beside the sound. `partial_ms`: audio per step, so the least time between partials. `workers`: threads
-    for all sessions. `decoders_max`: turns recognised at a time. `queue_max`: steps that may wait for a thread.
+    for all sessions. `decoders_max`: turns recognised at a time; one beyond it waits with its audio for a decoder, up to
+    `decoder_wait_s`, and fails then (`StageOverloaded`). `queue_max`: steps that may wait for a thread.
     """
 
     _: KW_ONLY
@@ -56,6 +59,7 @@ class PocketsphinxAsr:
     partial_ms: float = 200
     workers: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
     decoders_max: int = 8
+    decoder_wait_s: float = 5.0
     queue_max: int = 64
     name: ClassVar[str] = "pocketsphinx"
     auto_rank: ClassVar[int] = 10  # among those that are there, `use = "auto"` takes the highest
@@ -69,6 +73,7 @@ class PocketsphinxAsr:
         check_range("asr.pocketsphinx.language_weight", self.language_weight, 1, 50)
         check_count("asr.pocketsphinx.workers", self.workers, 1, 64)
         check_count("asr.pocketsphinx.decoders_max", self.decoders_max, 1, 256)
+        check_range("asr.pocketsphinx.decoder_wait_s", self.decoder_wait_s, 0, 60)
         check_count("asr.pocketsphinx.queue_max", self.queue_max, 1, 1000)
         if (self.acoustic_model is None) != (self.dictionary is None):
             raise ConfigurationError(
@@ -169,6 +174,9 @@ class SphinxStream:
         self._asked_end = 0  # how far, in samples of the turn, the newest step reached
         self._running: asyncio.Future[Heard | None] | None = None
         self._mark: int | None = None  # the final that is owed
+        self._waiting_since: float | None = None  # `loop.time()` when a decoder was first refused
+        self._waited_s = 0.0  # for a decoder, and not told yet
+        self._retry: asyncio.TimerHandle | None = None
         self._told_drop = False
         self._shown: tuple[str, int] = ("", 0)
         self._outbox = Outbox()
@@ -198,12 +206,37 @@ class SphinxStream:
         self._outbox.close()
         if self._running is not None:
             self._running.cancel()
+        self._stop_retrying()
         self._turn.close()
 
     def _step(self) -> None:
         self._asked_end = self._audio.end
         work = partial(self._turn.step, self._audio.snapshot(), final=self._mark is not None)
         self._submit(work, mark=self._mark)
+
+    def _wait_for_decoder(self) -> bool:
+        """Whether there is time to ask again for a decoder; it is done a little later, or with the next step."""
+        loop = asyncio.get_running_loop()
+        if self._waiting_since is None:
+            self._waiting_since = loop.time()
+        if loop.time() - self._waiting_since >= self._asr.decoder_wait_s:
+            return False
+        self._stop_retrying()
+        self._retry = loop.call_later(_DECODER_TRY_S, self._try_again)
+        return True
+
+    def _try_again(self) -> None:
+        if self._running is not None or self._outbox.closed:
+            return
+        if self._audio.end:
+            self._step()
+        else:
+            self._submit(partial(_prepared, self._turn), mark=None)
+
+    def _stop_retrying(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def _submit(self, work: "partial[Heard] | partial[None]", *, mark: int | None) -> None:
         try:
@@ -218,6 +251,8 @@ class SphinxStream:
         if future.cancelled() or self._outbox.closed:
             return
         error = future.exception()
+        if isinstance(error, StageOverloaded) and self._wait_for_decoder():
+            return
         if error is not None:
             if not isinstance(error, DuologueError):
                 wrapped = InternalError(f"asr: pocketsphinx raised {error!r}")
@@ -225,6 +260,9 @@ class SphinxStream:
                 error = wrapped
             self._fail(error)
             return
+        if self._waiting_since is not None:
+            self._waited_s += asyncio.get_running_loop().time() - self._waiting_since
+            self._waiting_since = None
         heard = future.result()
         if heard is not None:
             self._use(heard, mark)
@@ -233,6 +271,7 @@ class SphinxStream:
 
     def _fail(self, error: DuologueError) -> None:
         self._outbox.fail(error)
+        self._stop_retrying()
         self._turn.close()
 
     def _use(self, heard: Heard, mark: int | None) -> None:
@@ -268,11 +307,14 @@ class SphinxStream:
         return tuple(replace(word, text=text) for word, text in zip(words, written, strict=True))
 
     def _note(self, note: str) -> str:
+        notes = [note] if note else []
+        if self._waited_s >= _WAIT_TOLD_S:
+            notes.append(f"all decoders were in use for {self._waited_s:.1f} s: raise asr.decoders_max")
+            self._waited_s = 0.0
         if self._audio.dropped_seconds and not self._told_drop:
             self._told_drop = True
-            lost = f"{self._audio.dropped_seconds:.1f} s of unrecognised audio were dropped at the bound"
-            return f"{note}; {lost}" if note else lost
-        return note
+            notes.append(f"{self._audio.dropped_seconds:.1f} s of unrecognised audio were dropped at the bound")
+        return "; ".join(notes)
 
 
 def _prepared(turn: SphinxTurn) -> None:

@@ -44,7 +44,13 @@ class DecoderLender:
         self._lock = threading.Lock()
         self._idle: list[Lease] = []  # the longest idle first
         self._lent = 0
+        self._refused = False
         self._languages: OrderedDict[Phrases, tuple[PackLanguage, tempfile.TemporaryDirectory[str]]] = OrderedDict()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a decoder was refused since the last one came back: who can do without theirs may return it."""
+        return self._refused
 
     def lend(self, phrases: Phrases) -> Lease:
         """A decoder for `phrases`, ready for a new speaker. Raises `StageOverloaded`, `StageUnavailable`."""
@@ -65,6 +71,7 @@ class DecoderLender:
     def give_back(self, lease: Lease) -> None:
         """Return `lease`. Cheap."""
         with self._lock:
+            self._refused = False
             self._lent -= 1
             self._idle.append(lease)
 
@@ -85,6 +92,7 @@ class DecoderLender:
                 self._idle.remove(found)
             elif self._lent + len(self._idle) >= self._decoders_max:
                 if not self._idle:
+                    self._refused = True
                     raise StageOverloaded(
                         "asr",
                         f"pocketsphinx: all {self._decoders_max} decoders are in use",

@@ -70,7 +70,10 @@ class SphinxTurn:
         self._release_if_closed()
 
     def step(self, clip: Clip, *, final: bool) -> Heard:
-        """Hear what is new in `clip`; for a `final`, make the best of it. Raises `StageError`."""
+        """Hear what is new in `clip`; for a `final`, make the best of it. Raises `StageError`.
+
+        After `StageOverloaded` (no decoder is free) nothing has changed: the same clip, or a longer one, may be tried.
+        """
         try:
             with self._lock:
                 if not self._closed:
@@ -89,11 +92,14 @@ class SphinxTurn:
     def _release_if_closed(self) -> None:
         if self._closed and self._lock.acquire(blocking=False):
             try:
-                if self._lease is not None:
-                    self._lender.give_back(self._lease)
-                    self._lease = None
+                self._give_back()
             finally:
                 self._lock.release()
+
+    def _give_back(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            self._lender.give_back(lease)
 
     def _borrow(self) -> Lease:
         if self._lease is None:
@@ -116,6 +122,8 @@ class SphinxTurn:
             self._end()
             if not final:
                 self._settle()
+            if self._lender.is_short:  # whatever comes next begins an utterance anew, with whichever decoder
+                self._give_back()
         else:
             self._words = self._segment_words()
 

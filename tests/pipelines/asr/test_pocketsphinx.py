@@ -173,12 +173,9 @@ def test_rain_has_no_words(shared_data: Path) -> None:
     assert [(h.text, h.final) for h in told] == [("", True), ("", True)]
 
 
-@pytest.mark.shared_data
-def test_turns_beyond_the_decoders_are_refused_and_closing_one_makes_room(
-    clips: list[tuple[str, NDArray[np.int16]]],
-) -> None:
+def test_a_turn_beyond_the_decoders_is_refused_when_its_wait_is_over_and_closing_one_makes_room() -> None:
     async def scenario() -> None:
-        asr = PocketsphinxAsr(decoders_max=1)
+        asr = PocketsphinxAsr(decoders_max=1, decoder_wait_s=0.15)
         context = AsrContext("en", ("hello there",))
         first = asr.open(context)
         first.finalise(1)
@@ -191,6 +188,90 @@ def test_turns_beyond_the_decoders_are_refused_and_closing_one_makes_room(
         third.finalise(1)
         assert (await anext(aiter(third))).final
         await third.aclose()
+        await asr.aclose()
+
+    asyncio.run(scenario())
+
+
+async def said(asr: PocketsphinxAsr, clip: NDArray[np.int16], context: AsrContext) -> list[Hypothesis]:
+    """One turn with all of its audio at once, closed as soon as its final is there."""
+    stream = asr.open(context)
+    for frame in frames(clip.astype("<i2").tobytes()):
+        stream.push(frame)
+    stream.finalise(1)
+    told = []
+    async for hypothesis in stream:
+        told.append(hypothesis)
+        if hypothesis.final:
+            break
+    await stream.aclose()
+    return told
+
+
+@pytest.mark.shared_data
+def test_turns_beyond_the_decoders_wait_with_their_audio_and_lose_nothing(
+    clips: list[tuple[str, NDArray[np.int16]]],
+) -> None:
+    context = AsrContext("en", tuple(text for text, _ in clips))
+
+    async def scenario() -> tuple[list[str], list[str], int]:
+        alone = PocketsphinxAsr()
+        expected = [(await said(alone, clip, context))[-1].text for _, clip in clips]
+        await alone.aclose()
+        asr = PocketsphinxAsr(decoders_max=1, decoder_wait_s=20)
+        told = await asyncio.gather(*(said(asr, clip, context) for _, clip in clips))
+        waited = sum("all decoders were in use for" in h.note for turn in told for h in turn)
+        await asr.aclose()
+        return expected, [turn[-1].text for turn in told], waited
+
+    expected, found, waited = asyncio.run(scenario())
+    assert found == expected
+    assert waited > 0  # and the trace tells that they did
+
+
+@pytest.mark.shared_data
+def test_a_turn_that_is_heard_to_its_end_leaves_its_decoder_to_one_that_waits(
+    clips: list[tuple[str, NDArray[np.int16]]],
+) -> None:
+    context = AsrContext("en", tuple(text for text, _ in clips))
+    (_, clip), (_, other) = clips[:2]
+
+    async def scenario() -> tuple[list[Hypothesis], list[Hypothesis]]:
+        asr = PocketsphinxAsr(decoders_max=1, decoder_wait_s=20, workers=1)
+        first = asr.open(context)  # never closed before the second has its words
+        waiting = asyncio.create_task(said(asr, other, context))
+        await asyncio.sleep(0)  # the second is open
+        await asyncio.wait({asr.pool.submit(lambda: None, urgent=False)})  # behind its first try
+        assert asr.lender.is_short
+        for frame in frames(clip.astype("<i2").tobytes()):
+            first.push(frame)
+        first.finalise(1)
+        told = [await anext(aiter(first))]
+        while not told[-1].final:
+            told.append(await anext(aiter(first)))
+        second = await waiting
+        await first.aclose()
+        await asr.aclose()
+        return told, second
+
+    first, second = asyncio.run(scenario())
+    assert first[-1].text
+    assert second[-1].text
+
+
+def test_a_turn_closed_while_it_waits_asks_no_more() -> None:
+    async def scenario() -> None:
+        asr = PocketsphinxAsr(decoders_max=1, workers=1)
+        context = AsrContext("en", ("hello there",))
+        first = asr.open(context)
+        first.finalise(1)
+        assert (await anext(aiter(first))).final
+        second = asr.open(context)
+        await asyncio.wait({asr.pool.submit(lambda: None, urgent=False)})  # behind its first try
+        assert asr.lender.is_short
+        await second.aclose()
+        assert [h async for h in second] == []
+        await first.aclose()
         await asr.aclose()
 
     asyncio.run(scenario())
@@ -287,6 +368,7 @@ def test_it_is_there_and_speaks_english_only() -> None:
         (lambda: PocketsphinxAsr(workers=0), "asr.pocketsphinx.workers"),
         (lambda: PocketsphinxAsr(partial_ms=1), "asr.pocketsphinx.partial_ms"),
         (lambda: PocketsphinxAsr(decoders_max=0), "asr.pocketsphinx.decoders_max"),
+        (lambda: PocketsphinxAsr(decoder_wait_s=-1), "asr.pocketsphinx.decoder_wait_s"),
         (lambda: PocketsphinxAsr(queue_max=0), "asr.pocketsphinx.queue_max"),
         (lambda: PocketsphinxAsr(language_weight=0), "asr.pocketsphinx.language_weight"),
     ],
