@@ -45,7 +45,7 @@ class PocketsphinxAsr:
     model named here a pack's sentences are not used. `pack_phrases`: whether they are used at all; without them the
     general model hears anything, badly. `language`: what the models speak. `language_weight`: how much a pack's
     model counts beside the sound. `partial_ms`: audio per step, so the least time between partials. `workers`: threads
-    for all sessions. `decoders_max`: turns recognised at a time; one beyond it waits with its audio for a decoder, up to
+    for all sessions. `decoders_max`: turns recognised at a time; one beyond it waits with its audio for a decoder, for
     `decoder_wait_s`, and fails then (`StageOverloaded`). `queue_max`: steps that may wait for a thread.
     """
 
