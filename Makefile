@@ -4,13 +4,14 @@
 #   make test    every test                                  (one folder or test: make test ARGS="tests/agent/core")
 #   make check   every gate: style, types, floors, sizes
 #   make bench   how fast and how small, ours beside its peers                      → out/bench/
+#   make listen  is what came out of the last demo what its transcript says?
 #   make docs    the generated parts of docs/
 #   make clean   forget .venv, the peers' environments and out/
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs format clean
+.PHONY: help demo test check bench listen docs format clean
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.12 demo` takes another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -72,6 +73,9 @@ check: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	@PYTHONPATH=tests $(RUN) -m benchmarks.bench --out out/bench $(ARGS)
+
+listen: $(VENV)/.installed-test
+	@PYTHONPATH=tests $(RUN) -m benchmarks.listen out/demo $(ARGS)
 
 docs: $(VENV)/.installed
 	@$(RUN) docs/generate.py

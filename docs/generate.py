@@ -10,6 +10,8 @@ import inspect
 import json
 import re
 import sys
+import textwrap
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
@@ -91,6 +93,37 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_GLOSS: Final = re.compile(r"(`\w+`(?:, `\w+`)*): (.*?)(?=[ ;]*(?:`\w+`(?:, `\w+`)*): |$)")
+_TOP: Final = {
+    "pack": "name of a prompt pack, or the path of its folder",
+    "language": 'BCP 47 code of the conversation, like "en"; off: the pack and the recogniser decide',
+    "sessions_max": "conversations at once in this process; one more is refused",
+}
+
+
+def glosses(kind: type) -> dict[str, str]:
+    """Field → what the docstring of `kind` says of it. What is said of several stands at the first."""
+    text = " ".join((inspect.getdoc(kind) or "").split())
+    found = {}
+    for names, gloss in _GLOSS.findall(text):
+        several = [name.strip("` ") for name in names.split(",")]
+        prefix = f"{', '.join(several)}: " if len(several) > 1 else ""
+        found[several[0]] = prefix + gloss.strip().rstrip(".;").replace("`", "")
+    return found
+
+
+def _commented(kind: type, values: Mapping[str, Any]) -> Iterator[str]:
+    """The table of `values` as TOML, each key below what it is for."""
+    from duologue.validation import admits_none
+
+    said, types = glosses(kind), typing.get_type_hints(kind)
+    for key, value in values.items():
+        off = '("off" switches it off)' if admits_none(types[key]) else ""
+        comment = " ".join(part for part in (said.get(key, ""), off) if part)
+        yield from textwrap.wrap(comment, 110, initial_indent="# ", subsequent_indent="#   ")
+        yield f"{key} = {_toml(value)}"
+
+
 def _settings() -> str:
     """Every setting with its default, as a `duologue.toml` that changes nothing."""
     from duologue.settings import Settings
@@ -103,9 +136,11 @@ def _settings() -> str:
         plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else None
         plain = value.model_dump(mode="json") if hasattr(value, "model_dump") else plain
         if plain is None:
-            top.append(f"{name} = {_toml(value)}")
-        else:
+            top += [f"# {_TOP[name]}", f"{name} = {_toml(value)}"]
+        elif "use" in plain:
             tables += ["", f"[{name}]", *(f"{key} = {_toml(inner)}" for key, inner in plain.items())]
+        else:
+            tables += ["", f"[{name}]", *_commented(type(value), plain)]
     return "\n".join(["```toml", "# duologue.toml", *top, *tables, "```", ""])
 
 

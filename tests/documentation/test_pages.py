@@ -1,5 +1,6 @@
 """Every code block of the README and of docs/ does what it says; every link leads somewhere."""
 
+import io
 import json
 import re
 import subprocess
@@ -10,12 +11,16 @@ from typing import Any
 
 import pytest
 import typer
+from rich.console import Console
 
 from documentation import blocks
 from documentation.blocks import Block
 from duologue import Agent, events
+from duologue.packs import find_pack
 from duologue.settings import load_settings
 from duologue_pipelines.models import find_model
+from duologue_pipelines.talk import run_talk
+from duologue_pipelines.tts.espeak import EspeakTts
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 PAGES = blocks.pages(REPOSITORY)
@@ -138,6 +143,33 @@ def test_the_settings_of_a_page_are_valid(block: Block, tmp_path: Path) -> None:
         file = tmp_path / "duologue.toml"
         file.write_text(block.code, encoding="utf-8")
         load_settings(file, environ={}, folder=tmp_path)
+
+
+def test_the_packs_of_the_page_on_packs_are_read(tmp_path: Path) -> None:
+    text = (REPOSITORY / "docs" / "PACKS.md").read_text(encoding="utf-8")
+    for path, content in re.findall(r"^`(prompts/[^`]+)`:\n\n```\w+\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+    tiny, coach = (find_pack(name, folder=tmp_path) for name in ("tiny", "coach"))
+    assert tiny.greeting() is None and tiny.system().startswith("You help people")
+    assert "coach, a waiter at The Blue Cup" in coach.system() and "A coffee is $3." in coach.system()
+    assert [len(exchange.asked) for exchange in coach.samples] == [3, 1] and coach.greeting()
+    coach.check_voices(EspeakTts())
+    assert load_settings(assignments=["pack=coach"], environ={}, folder=tmp_path).endpointing.patience == 2.0
+
+
+def test_the_call_of_the_page_on_calls_goes_as_it_should(tmp_path: Path) -> None:
+    page = REPOSITORY / "docs" / "CALLS.md"
+    (block,) = [block for block in blocks.blocks(page) if block.language == "toml"]
+    script = tmp_path / "call.toml"
+    script.write_text(block.code, encoding="utf-8")
+    told = io.StringIO()
+    chosen = ["asr=pocketsphinx", "llm=rehearsal", "tts=espeak"]
+    settings = load_settings(assignments=chosen, environ={}, folder=tmp_path)
+    console = Console(file=told, width=200, highlight=False)
+    assert run_talk(settings, [], script, tmp_path / "answer.wav", console=console) == 0
+    assert told.getvalue().count("✓") == 6 and "✗" not in told.getvalue()
 
 
 def test_the_json_of_the_pages_is_json() -> None:

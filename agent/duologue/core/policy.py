@@ -63,6 +63,7 @@ class BargeInPolicy:
     recogniser before the agent goes on.
     `alarms_max`, `alarm_window_s`, `wary_voice_s`: after so many false alarms within the window, a hold needs this much
     voice, so that a dog or a drill does not chop the agent to pieces.
+    `backchannels`: what listeners say without wanting the floor. `stop_words`: what stops the agent however short.
     """
 
     enabled: bool = True
