@@ -118,6 +118,21 @@ def test_the_table_has_every_transition_and_an_empty_cell_for_every_illegal_one(
     ]
 
 
+def test_what_a_setting_is_for_is_read_off_the_docstring(generate: ModuleType) -> None:
+    class Policy:
+        """Silence.
+
+        `mode`: `manual` waits for the caller. `first_s`, `last_s`: how long,
+        at most; `loud`: with `mode` manual.
+        """
+
+    assert generate.glosses(Policy) == {
+        "mode": "manual waits for the caller",
+        "first_s": "first_s, last_s: how long, at most",
+        "loud": "with mode manual",
+    }
+
+
 def test_a_stale_page_is_found_and_mended(generate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(generate.PARTS, "greeting", lambda: "hello\n")
     stale = "a\n<!-- generated: greeting -->\nold\n<!-- /generated -->\nb\n"

@@ -66,6 +66,19 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
         blocks.run_in_virtual_time(left.aclose())  # ten lines leave it to the end of the process
 
 
+@pytest.mark.parametrize("name", ["TESTING.md", "PLUGINS.md"])
+def test_each_block_of_a_page_to_copy_from_runs_alone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for index, block in enumerate(block for block in blocks.blocks(REPOSITORY / "docs" / name)):
+        if block.language != "python":
+            continue
+        module = type(sys)("duologue_keypad" if name == "PLUGINS.md" and not index else f"block_{index}")
+        monkeypatch.setitem(sys.modules, module.__name__, module)  # the second block imports the first, as a reader's
+        blocks.run_python(block.code, name, block.line, module.__dict__, blocks.run_in_virtual_time)
+
+
 def test_the_ten_lines_of_the_readme_hold_a_conversation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = REPOSITORY / "README.md"
