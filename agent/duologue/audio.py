@@ -5,6 +5,7 @@ edge.
 """
 
 import math
+import struct
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,11 +81,16 @@ def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = SAMPLE_RATE_
     for index, channel in enumerate(channels):
         interleaved[: len(channel), index] = channel
     path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as out:
-        out.setnchannels(len(channels))
-        out.setsampwidth(2)
-        out.setframerate(sample_rate_hz)
-        out.writeframes(interleaved.tobytes())
+    with path.open("wb") as file:
+        file.write(_wav_header(interleaved.nbytes, len(channels), sample_rate_hz))
+        file.write(interleaved.data)
+
+
+def _wav_header(size: int, channels: int, sample_rate_hz: int) -> bytes:
+    """Of 16-bit PCM. By hand: `wave`'s writer complains on stderr, once more, of a file that could not be written."""
+    rate = (channels, sample_rate_hz, sample_rate_hz * channels * 2, channels * 2, 16)
+    chunks = (b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, *rate, b"data", size)
+    return struct.pack("<4sI4s4sIHHIIHH4sI", *chunks)
 
 
 def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from duologue.commands.output import make_stdout_patient
 from duologue.commands.settings_flags import takes_assignments, takes_settings
 from duologue.errors import ConfigurationError, DuologueError, PackError
 
@@ -256,8 +257,18 @@ def _complain(message: str) -> None:
 
 
 def main() -> None:
-    """Entry point of the script `duologue`."""
-    sys.exit(run(sys.argv[1:]))
+    """Entry point of the script `duologue`.
+
+    A reader of our output who has left (`| head -1`) is no failure: the call goes on and its files are written.
+    """
+    output = make_stdout_patient()
+    status = run(sys.argv[1:])
+    if output is not None:
+        sys.stdout.flush()
+        if output.failure is not None and not isinstance(output.failure, BrokenPipeError):
+            _complain(f"standard output can't be written: {output.failure.strerror or output.failure}")
+            status = status or FAILED
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""WAV files as we write them, and what is told of those that can't be."""
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duologue.audio import read_wav, write_wav
+
+
+def test_what_is_written_is_what_others_read(tmp_path: Path) -> None:
+    left, right = np.arange(-3, 4, dtype=np.int16), np.full(3, 32767, dtype=np.int16)
+    write_wav(tmp_path / "new" / "a.wav", left, right, sample_rate_hz=8000)
+    with wave.open(str(tmp_path / "new" / "a.wav")) as source:
+        assert source.getparams()[:4] == (2, 2, 8000, 7)
+    samples, rate_hz = read_wav(tmp_path / "new" / "a.wav")
+    assert rate_hz == 8000 and (samples[:, 0] == left).all()
+    assert samples[:, 1].tolist() == [32767] * 3 + [0] * 4
+
+
+def test_a_call_without_a_sound_is_a_file_all_the_same(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", np.zeros(0, dtype=np.int16))
+    assert read_wav(tmp_path / "a.wav")[0].shape == (0, 1)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("path", [Path("/dev/full"), Path("/proc")])
+def test_a_place_that_takes_nothing_is_one_error_and_no_more(path: Path) -> None:
+    if not path.exists():
+        pytest.skip("not on this system")
+    with pytest.raises(OSError, match="Is a directory|No space left"):
+        write_wav(path, np.zeros(100_000, dtype=np.int16))
