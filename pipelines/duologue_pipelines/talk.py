@@ -20,8 +20,9 @@ from duologue.testing import virtual_time
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import make_folder
 from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
+from duologue_pipelines.calls.places import Written, check_files, held
 from duologue_pipelines.calls.tables import announce, latency_table
-from duologue_pipelines.demo.caller import Act, act_of, scripted_call
+from duologue_pipelines.demo.caller import Act, DemoCall, act_of, scripted_call
 from duologue_pipelines.demo.verdict_table import verdict_table
 from duologue_pipelines.demo.verdicts import TALKED_INTO_S_MAX, judge
 from duologue_pipelines.transports.wav import WavTransport
@@ -56,8 +57,6 @@ async def _talk(
     loop = asyncio.get_running_loop()
     if isinstance(loop, virtual_time.VirtualTimeLoop):
         loop.set_stall_s(STALL_S)
-    written = _files(out)
-    written_over = {path for path in written if path.exists()}
     call_of = None if script is None else scripted_call(script, find_pack(settings.pack), settings.language)
     transport = WavTransport(
         [str(path) for path in inputs],
@@ -69,6 +68,22 @@ async def _talk(
     if not out.parent.exists():
         make_folder(out.parent)
         console.print(Text(f"Made the folder {out.parent}", "dim"), soft_wrap=True)
+    check_files(list(_files(out)))
+    with held(out.with_name(out.name + ".lock"), str(out)):
+        return await _hold(settings, transport, call_of, out, console=console, verbose=verbose)
+
+
+async def _hold(
+    settings: Settings,
+    transport: WavTransport,
+    call_of: DemoCall | None,
+    out: Path,
+    *,
+    console: Console,
+    verbose: bool,
+) -> int:
+    files = _files(out)
+    written = Written(list(files))
     with console.status("Loading what listens, thinks and speaks …"):
         agent = Agent(settings=settings)
         await agent.ready()
@@ -80,9 +95,10 @@ async def _talk(
         console.print(Text("\nInterrupted. What was said until then is kept:", "bold"))
     else:
         _conclude(console, call, call_of.acts if call_of else [act_of(mark) for mark in call.marks])
-    for path, what in written.items():
-        note = f"  {what}" + (" (written over the one that was there)" if path in written_over else "")
-        console.print(Text(str(path), "cyan").append(note, style="dim"), soft_wrap=True)
+    for path, what in files.items():
+        if path in written:
+            note = f"  {what}" + (" (written over the one that was there)" if written.was_there(path) else "")
+            console.print(Text(str(path), "cyan").append(note, style="dim"), soft_wrap=True)
     if call.interrupted:
         return INTERRUPTED
     return 1 if call.error is not None or not call.measured.agent else 0

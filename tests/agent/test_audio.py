@@ -29,5 +29,5 @@ def test_a_call_without_a_sound_is_a_file_all_the_same(tmp_path: Path) -> None:
 def test_a_place_that_takes_nothing_is_one_error_and_no_more(path: Path) -> None:
     if not path.exists():
         pytest.skip("not on this system")
-    with pytest.raises(OSError, match="Is a directory|No space left"):
+    with pytest.raises(OSError, match=r"Is a directory|No space left"):
         write_wav(path, np.zeros(100_000, dtype=np.int16))

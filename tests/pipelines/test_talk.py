@@ -14,6 +14,7 @@ from duologue.errors import AudioError, ConfigurationError
 from duologue.measure import audible_spans
 from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
+from duologue_pipelines.calls.places import held
 from duologue_pipelines.talk import run_talk
 from duologue_pipelines.transports.caller_script import CallerScript, Step, prepare
 from duologue_pipelines.transports.noises import click
@@ -89,6 +90,24 @@ def test_what_is_made_and_written_over_is_told(tmp_path: Path, question: Path) -
         assert run_talk(EMBEDDED, [question], None, out, console=Console(file=told, width=200)) == 0
     assert told.getvalue().count(f"Made the folder {out.parent}") == 1
     assert told.getvalue().count("(written over the one that was there)") == 3
+
+
+@pytest.mark.parametrize("name", ["answer.wav", "answer.conversation.wav"])
+def test_the_callers_own_recording_is_not_written_over(tmp_path: Path, question: Path, name: str) -> None:
+    mine = tmp_path / name
+    mine.write_bytes(question.read_bytes())
+    with pytest.raises(ConfigurationError, match="written over the caller's own recording"):
+        talk(tmp_path, [mine])
+    assert mine.read_bytes() == question.read_bytes()
+
+
+def test_a_place_that_is_taken_is_refused_before_the_call(tmp_path: Path, question: Path) -> None:
+    (tmp_path / "answer.trace.jsonl").mkdir()
+    with pytest.raises(ConfigurationError, match="a folder, expected a file"):
+        talk(tmp_path, [question])
+    (tmp_path / "answer.trace.jsonl").rmdir()
+    with held(tmp_path / "answer.wav.lock", "answer.wav"), pytest.raises(ConfigurationError, match="another call"):
+        talk(tmp_path, [question])
 
 
 class Interrupting(io.StringIO):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,19 +35,22 @@ def make_folder(out: Path) -> None:
         ) from error
 
 
-def write_folder(call: HeldCall, out: Path, *, title: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Write all files of `call` into `out`; the report, with `more` in it. Raises `ConfigurationError`."""
-    report = report_of(call) | (more or {})
-    try:
-        write_wav(out / RECORDING, call.caller, call.agent)
-        _write_json(out / TRANSCRIPT, call.transcript.data())
-        _write_json(out / REPORT, report)
-        (out / TIMELINE).write_text(render_timeline(timeline_of(call, title)), encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{error.filename or out}: can't be written ({error.strerror or error})", hint="Choose another place"
-        ) from error
-    return report
+def write_folder(call: HeldCall, out: Path, *, title: str, more: dict[str, Any] | None = None) -> list[str]:
+    """Write all files of `call` into `out`, `more` into the report. Of those that can't be written, why, in a sentence
+    each: one does not keep the others from it."""
+    failed = []
+    writers: dict[str, Callable[[Path], object]] = {
+        RECORDING: lambda path: write_wav(path, call.caller, call.agent),
+        TRANSCRIPT: lambda path: _write_json(path, call.transcript.data()),
+        REPORT: lambda path: _write_json(path, report_of(call) | (more or {})),
+        TIMELINE: lambda path: path.write_text(render_timeline(timeline_of(call, title)), encoding="utf-8"),
+    }
+    for name, write in writers.items():
+        try:
+            write(out / name)
+        except OSError as error:
+            failed.append(f"{out / name}: can't be written ({error.strerror or error})")
+    return failed
 
 
 def _write_json(path: Path, data: Any) -> None:

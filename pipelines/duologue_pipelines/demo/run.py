@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from rich.console import Console
@@ -13,13 +14,24 @@ from duologue.settings import Settings
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
 from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
+from duologue_pipelines.calls.places import Written, check_files, held
 from duologue_pipelines.calls.tables import announce, latency_table
-from duologue_pipelines.demo.caller import demo_call, scripted_call
+from duologue_pipelines.demo.caller import DemoCall, demo_call, scripted_call
 from duologue_pipelines.demo.verdict_table import verdict_table
 from duologue_pipelines.demo.verdicts import Verdict, judge
 from duologue_pipelines.transports.wav import WavTransport
 
 TITLE: Final = "A conversation with Duologue"
+LOCK: Final = ".lock"
+FILES: Final = MappingProxyType(
+    {
+        RECORDING: "the call: caller left, agent right",
+        TIMELINE: "who spoke when, to be looked at in a browser",
+        TRANSCRIPT: "what was understood, said and heard",
+        REPORT: "every figure",
+        TRACE: "every event and decision",
+    }
+)
 
 
 def run_demo(settings: Settings, out: Path, *, caller: Path | None = None, console: Console | None = None) -> int:
@@ -38,6 +50,13 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
     language = settings.language
     demonstration = demo_call(pack, language) if caller is None else scripted_call(caller, pack, language)
     make_folder(out)
+    check_files([out / name for name in FILES])
+    with held(out / LOCK, str(out)):
+        return await _demo(settings, out, demonstration, console)
+
+
+async def _demo(settings: Settings, out: Path, demonstration: DemoCall, console: Console) -> int:
+    written = Written([out / name for name in FILES])
     with console.status("Loading what listens, thinks and speaks …"):
         transport = WavTransport(script=demonstration.script)
         await transport.prepare()  # a broken file is told before anything is loaded
@@ -49,15 +68,15 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
         with Captions(console, quiet=quiet) as captions:
             call = await hold_call(agent, transport, trace=out / TRACE, show=captions.show)
     verdicts = judge(call, demonstration.acts)
-    write_folder(call, out, title=TITLE, more={"demo": [_verdict_data(verdict) for verdict in verdicts]})
+    failed = write_folder(call, out, title=TITLE, more={"demo": [_verdict_data(verdict) for verdict in verdicts]})
     if call.interrupted:
         console.print(Text(f"\nInterrupted. What was said until then is in {out}:", "bold"))
     else:
         _conclude(console, call, verdicts)
-    _tell_files(console, out)
+    _tell_files(console, out, written, failed)
     if call.interrupted:
         return INTERRUPTED
-    return 0 if call.error is None and all(verdict.passed for verdict in verdicts) else 1
+    return 0 if call.error is None and not failed and all(verdict.passed for verdict in verdicts) else 1
 
 
 def _conclude(console: Console, call: HeldCall, verdicts: list[Verdict]) -> None:
@@ -67,16 +86,14 @@ def _conclude(console: Console, call: HeldCall, verdicts: list[Verdict]) -> None
         console.print(Text(f"The call ended before its time: {call.error}", "bold red"))
 
 
-def _tell_files(console: Console, out: Path) -> None:
+def _tell_files(console: Console, out: Path, written: Written, failed: list[str]) -> None:
     console.print()
-    for name, what in (
-        (RECORDING, "the call: caller left, agent right"),
-        (TIMELINE, "who spoke when, to be looked at in a browser"),
-        (TRANSCRIPT, "what was understood, said and heard"),
-        (REPORT, "every figure"),
-        (TRACE, "every event and decision: duologue replay " + str(out / TRACE)),
-    ):
-        console.print(Text(f"{out / name}", "cyan").append(f"  {what}", style="dim"), soft_wrap=True)
+    for name, what in FILES.items():
+        if out / name in written:
+            more = f": duologue replay {out / TRACE}" if name == TRACE else ""
+            console.print(Text(f"{out / name}", "cyan").append(f"  {what}{more}", style="dim"), soft_wrap=True)
+    for sentence in failed:
+        console.print(Text(sentence, "bold red"), soft_wrap=True)
 
 
 def _verdict_data(verdict: Verdict) -> dict[str, object]:

@@ -52,6 +52,7 @@ class WavTransport:
             )
         self._script = _script(files, script)
         self._output, self._recording = _wav_path(output), _wav_path(recording)
+        self._check_apart()
         self._caller_voice = caller_voice
         self._caller: ReactiveCaller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,16 +143,28 @@ class WavTransport:
         length = max(len(spoken), len(agent))
         return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
 
+    def _check_apart(self) -> None:
+        """Raise `ConfigurationError` where the call would be written over what the caller says."""
+        for step in self._script.step:
+            for path in (self._output, self._recording):
+                if step.file is not None and path is not None and _is_same(step.file, path):
+                    raise ConfigurationError(
+                        f"{path}: the call would be written over the caller's own recording",
+                        hint="Choose another name for what is written",
+                    )
+
     def _write(self, caller: Samples, agent: Samples) -> None:
-        try:
-            if self._recording is not None:
-                write_wav(self._recording, caller, agent)
-            if self._output is not None:
-                write_wav(self._output, agent)
-        except OSError as error:
-            raise AudioError(
-                f"{error.filename}: the recording can't be written ({error.strerror})", hint="Choose another folder"
-            ) from error
+        """Write both files: one that can't be written does not keep the other from it."""
+        failed: list[tuple[Path, OSError]] = []
+        for path, channels in ((self._recording, (caller, agent)), (self._output, (agent,))):
+            try:
+                if path is not None:
+                    write_wav(path, *channels)
+            except OSError as error:
+                failed.append((path or Path(), error))
+        if failed:
+            told = ", ".join(f"{path} ({error.strerror or error})" for path, error in failed)
+            raise AudioError(f"what was said can't be written to {told}", hint="Choose another place") from failed[0][1]
 
     # --- the clock ------------------------------------------------------------------------------------------------
 
@@ -187,6 +200,13 @@ def _script(files: Sequence[Path], script: str | CallerScript | None) -> CallerS
     if isinstance(script, CallerScript):
         return script
     return CallerScript.of_files(files) if script is None else read_script(Path(script))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return False
 
 
 def _wav_path(name: str | None) -> Path | None:

@@ -19,6 +19,7 @@ from duologue.packs import find_pack
 from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
 from duologue.testing import virtual_time
+from duologue_pipelines.calls import places
 from duologue_pipelines.calls.held import HeldCall
 from duologue_pipelines.calls.transcript import AgentReply, Transcript
 from duologue_pipelines.demo.caller import Act, demo_call
@@ -65,6 +66,34 @@ def test_a_demo_that_is_interrupted_keeps_the_call_and_judges_nothing(tmp_path: 
     assert report["interrupted"] and len(report["notes"]) == len(set(report["notes"]))
     assert report["peak_memory_mb"] == round(report["peak_memory_mb"], 1)
     assert replay_file(tmp_path / "trace.jsonl").ended
+
+
+def test_a_file_that_cannot_be_written_keeps_no_other_from_it_and_is_not_claimed(tmp_path: Path) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=120, highlight=False)
+    hook = text.write
+
+    def write(shown: str) -> int:
+        if "opens at nine" in shown and not (tmp_path / "report.json").exists():
+            (tmp_path / "report.json").mkdir()  # and then hang up: the rest of the call is of no interest here
+            os.kill(os.getpid(), signal.SIGTERM)
+        return hook(shown)
+
+    text.write = write  # type: ignore[method-assign]  # something gets in the way while the call lasts
+    virtual_time.run(demo(EMBEDDED, tmp_path, console=console), tasks_left="cancel")
+    told = text.getvalue()
+    assert f"{tmp_path / 'report.json'}: can't be written (Is a directory)" in told and "every figure" not in told
+    for name in ("conversation.wav", "transcript.json", "timeline.svg", "trace.jsonl"):
+        assert (tmp_path / name).stat().st_size and f"{tmp_path / name}  " in told
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_second_call_into_the_same_folder_is_refused(tmp_path: Path) -> None:
+    with (
+        places.held(tmp_path / ".lock", str(tmp_path)),
+        pytest.raises(ConfigurationError, match=r"another call is being written there \(process \d+\)"),
+    ):
+        virtual_time.run(demo(EMBEDDED, tmp_path, console=Console(file=io.StringIO())))
 
 
 def test_the_recording_has_both_sides_and_lasts_less_than_a_minute(held: SimpleNamespace) -> None:

@@ -163,6 +163,14 @@ def test_wrong_options_and_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(AudioError, match="can't be written"):
         call(WavTransport(str(tmp_path / "q.wav"), output=str(tmp_path / "file" / "answer.wav")))
+    transport = WavTransport(
+        str(tmp_path / "q.wav"), recording=str(tmp_path / "file" / "c.wav"), output=str(tmp_path / "kept.wav")
+    )
+    with pytest.raises(AudioError, match=r"can't be written to .*c\.wav \("):
+        call(transport)
+    assert read_wav(tmp_path / "kept.wav")[0].size
+    with pytest.raises(ConfigurationError, match="written over the caller's own recording"):
+        WavTransport(str(tmp_path / "q.wav"), output=str(tmp_path / "q.wav"))
     transport = WavTransport(str(tmp_path / "q.wav"))
     assert transport.marks == () and transport.unplayed() == 0
     call(transport)

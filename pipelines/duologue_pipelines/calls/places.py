@@ -1,0 +1,116 @@
+"""Where the files of a call go: checked and held before it, told truly after it.
+
+Nobody should learn after ten minutes of talk that a name was a folder's or that another call wrote into the same files.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from duologue.errors import ConfigurationError
+
+_HINT: Final = "Choose another place with --out"
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Raise `ConfigurationError` where one of `files` can't be written."""
+    for file in files:
+        if file.is_dir():
+            raise ConfigurationError(f"{file}: a folder, expected a file to write", hint=_HINT)
+        if file.exists() and not file.is_file():
+            raise ConfigurationError(f"{file}: not a regular file", hint=_HINT)
+        where = file if file.exists() else _nearest_folder(file)
+        if not os.access(where, os.W_OK):
+            raise ConfigurationError(f"{file}: {where} may not be written to", hint=_HINT)
+
+
+def _nearest_folder(file: Path) -> Path:
+    return next((folder for folder in file.absolute().parents if folder.exists()), file.absolute().parent)
+
+
+@contextmanager
+def held(lock: Path, what: str) -> Iterator[None]:
+    """Keep other processes, and other calls of this one, from `what` while the body runs, by a lock on the file `lock`.
+
+    The system frees the lock of a process that dies, so one that is left behind is no obstacle. Where locks are not to
+    be had (some network disks) nothing is held. Raises `ConfigurationError` if another has it.
+    """
+    file = _locked(lock, what)
+    try:
+        yield
+    finally:
+        if file is not None:
+            lock.unlink(missing_ok=True)
+            os.close(file)
+
+
+def _locked(lock: Path, what: str) -> int | None:
+    """A descriptor of `lock`, locked."""
+    while True:
+        try:
+            file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise ConfigurationError(f"{lock}: {error.strerror or error}", hint=_HINT) from error
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError) as error:
+            by = os.read(file, 20).decode(errors="replace").strip()
+            os.close(file)
+            raise ConfigurationError(
+                f"{what}: another call is being written there" + (f" (process {by})" if by else ""),
+                hint="Wait until it is over, or choose another place with --out",
+            ) from error
+        except OSError:  # no locks here
+            os.close(file)
+            lock.unlink(missing_ok=True)
+            return None
+        if _is_still(lock, file):
+            os.truncate(file, 0)
+            os.write(file, str(os.getpid()).encode())
+            return file
+        os.close(file)  # whoever held it took it away in between
+
+
+def _is_still(lock: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(lock.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class Written:
+    """Which of `files` have been written since this was made, and which were there before."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._before = {file: _stamp(file) for file in files}
+
+    def was_there(self, file: Path) -> bool:
+        """Before this was made."""
+        return self._before[file] is not None
+
+    def __contains__(self, file: Path) -> bool:
+        now = _stamp(file)
+        return now is not None and now[1] > 0 and now != self._before[file]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
