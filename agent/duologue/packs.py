@@ -25,7 +25,15 @@ from duologue.dialogues import Exchange, joined, read_dialogues
 from duologue.errors import ConfigurationError, PackError
 from duologue.nearest import did_you_mean, nearest
 from duologue.ports.tts import Tts
-from duologue.toml_source import NotUtf8Error, TomlDocument, TomlError, decode_text, parse_toml
+from duologue.toml_source import (
+    NotUtf8Error,
+    TomlDocument,
+    TomlError,
+    UnfitFileError,
+    decode_text,
+    parse_toml,
+    read_bytes,
+)
 from duologue.validation import between, complaints
 
 PACK_FILE: Final = "pack.toml"
@@ -275,11 +283,13 @@ def read_pack(folder: Path) -> Pack:
 def read_text(path: Path) -> str:
     """The text of a pack's file, with plain line ends and no byte-order mark. Raises `PackError`."""
     try:
-        return decode_text(path.read_bytes())
+        return decode_text(read_bytes(path))
     except FileNotFoundError as error:
         raise PackError(str(path), 0, "is missing", hint="Every pack needs one") from error
     except OSError as error:
         raise PackError(str(path), 0, f"can't be read: {error.strerror or error}") from error
+    except UnfitFileError as error:
+        raise PackError(str(path), 0, str(error), hint="Put a text file in its place") from error
     except NotUtf8Error as error:
         raise PackError(str(path), error.line, str(error), hint="Save the file as UTF-8") from error
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from duologue.errors import ConfigurationError
 from duologue.nearest import did_you_mean, nearest
 from duologue.packs import find_pack
-from duologue.toml_source import NotUtf8Error, TomlError, decode_text, parse_toml
+from duologue.toml_source import NotUtf8Error, TomlError, UnfitFileError, decode_text, parse_toml, read_bytes
 
 KeyPath = tuple[str | int, ...]
 
@@ -129,7 +129,7 @@ def _decoded(text: str) -> Any:
     if stripped[:1] in ("[", "{"):
         try:
             return json.loads(stripped)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, RecursionError):  # the field's type will complain of it
             return text
     return text
 
@@ -163,7 +163,12 @@ def environment_layer(environ: Mapping[str, str], root: type[BaseModel]) -> Laye
         if not variable.startswith(PREFIX) or variable.startswith(PLUGIN_PREFIX) or variable in OTHER_VARIABLES:
             continue
         parts = tuple(variable.removeprefix(PREFIX).lower().split("__"))
-        if parts[0] not in root.model_fields or not all(parts):
+        if not all(parts) and parts[0] in root.model_fields:
+            raise ConfigurationError(
+                f"environment variable {variable}: a name is missing beside the two underscores",
+                hint=f"Write it like {PREFIX}{parts[0].upper()}__KEY, or {PREFIX}{parts[0].upper()} for the whole",
+            )
+        if parts[0] not in root.model_fields:
             raise ConfigurationError(
                 f"environment variable {variable}: no such setting", hint=_right_variable(variable, parts, root)
             )
@@ -217,9 +222,11 @@ def find_file(config: str | os.PathLike[str] | None, environ: Mapping[str, str],
 def file_layer(path: Path) -> Layer:
     """A TOML file. Raises `ConfigurationError` with file and line when it can't be read."""
     try:
-        document = parse_toml(decode_text(path.read_bytes()))
+        document = parse_toml(decode_text(read_bytes(path)))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}", hint="Check its permissions") from error
+    except UnfitFileError as error:
+        raise ConfigurationError(f"{path}: {error}", hint="Put a text file in its place") from error
     except (TomlError, NotUtf8Error) as error:
         raise ConfigurationError(f"{path}:{error.line}: broken TOML: {error}", hint="Mend that line") from error
 

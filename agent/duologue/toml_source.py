@@ -4,11 +4,15 @@ The standard library's parser tells no positions, so the keys' lines are found b
 A value inside an inline table or an array is placed at the key that begins it. Shared by settings and packs.
 """
 
+import pathlib
 import re
+import stat
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+BYTES_MAX: Final = 5_000_000  # of a pack's file, a script or settings: nobody writes as much by hand
 
 Path = tuple[str | int, ...]
 
@@ -35,6 +39,10 @@ class NotUtf8Error(Exception):
         self.line = line
 
 
+class UnfitFileError(Exception):
+    """A pipe, a device, or far more than anybody writes by hand: nothing of it was read."""
+
+
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
     """Parsed `values`, and the line of each key."""
@@ -52,6 +60,18 @@ class TomlDocument:
         return 0
 
 
+def read_bytes(path: pathlib.Path) -> bytes:
+    """What is in the regular file `path`, up to `BYTES_MAX`. Raises `UnfitFileError`, `OSError`."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # of a folder, `open` says itself that it is one
+        raise UnfitFileError("is not a regular file")
+    with path.open("rb") as file:
+        found = file.read(BYTES_MAX + 1)
+    if len(found) > BYTES_MAX:
+        raise UnfitFileError(f"is larger than {BYTES_MAX // 1_000_000} MB")
+    return found
+
+
 def decode_text(data: bytes) -> str:
     """`data` as UTF-8 text with plain line ends and no byte-order mark. Raises `NotUtf8Error`."""
     try:
@@ -65,6 +85,8 @@ def parse_toml(text: str) -> TomlDocument:
     """Parse `text`. Raises `TomlError` with the line."""
     try:
         values = tomllib.loads(text)
+    except RecursionError as error:
+        raise TomlError(_deepest_line(text), "brackets within brackets, too many of them") from error
     except tomllib.TOMLDecodeError as error:
         message = str(error)
         found = re.search(r"\(at line (\d+), column \d+\)", message)
@@ -92,6 +114,11 @@ def _key_lines(text: str) -> dict[Path, int]:
                 lines.setdefault(path, number)
             going_on.scan(line, key.end())
     return lines
+
+
+def _deepest_line(text: str) -> int:
+    """The line with the most opening brackets."""
+    return max(enumerate(text.split("\n"), start=1), key=lambda line: line[1].count("[") + line[1].count("{"))[0]
 
 
 def _table_path(header: re.Match[str], tables_seen: dict[Path, int]) -> Path:

@@ -1,5 +1,6 @@
 """Packs: what is read, and where a mistake stands."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -358,3 +359,24 @@ def test_callers_of_the_assistant_use_words_that_pocketsphinx_knows(assistant: P
     known = {line.split()[0] for line in lines if line}
     said = {word for phrase in assistant.phrases("en") for word in re.findall(r"[a-z']+", phrase.lower())}
     assert said <= known
+
+
+@pytest.mark.parametrize("name", ["pack.toml", "system.md", "dialogues/z.md"])
+def test_a_pipe_or_a_device_among_the_files_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "dialogues").mkdir()
+    (tmp_path / "pack.toml").write_text('name = "p"\n')
+    (tmp_path / "system.md").write_text("Be brief.\n")
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(PackError, match=rf"{name}: is not a regular file"):
+        read_pack(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(PackError, match=rf"{name}: is not a regular file"):
+        read_pack(tmp_path)
+
+
+def test_a_manifest_of_nothing_but_brackets_is_broken(tmp_path: Path) -> None:
+    (tmp_path / "pack.toml").write_text('name = "p"\nx = ' + "[" * 5000)
+    with pytest.raises(PackError, match=r"pack\.toml:2: broken TOML: brackets within brackets"):
+        read_pack(tmp_path)

@@ -223,7 +223,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("DUOLOGUE_MODEL", "no such setting. Did you mean DUOLOGUE_MODELS?"),
         ("DUOLOGUE_ENDPOINTING__PATINCE", "endpointing.patince is no known key. Did you mean 'endpointing.patience'?"),
         ("DUOLOGUE_XYZZY", "no such setting. There are, among others: asr"),
-        ("DUOLOGUE_ASR__", "no such setting"),
+        ("DUOLOGUE_ASR__", "a name is missing beside the two underscores. Write it like DUOLOGUE_ASR__KEY"),
     ],
 )
 def test_a_typo_in_the_environment_is_not_silent(variable: str, message: str, tmp_path: Path) -> None:
@@ -299,3 +299,14 @@ def test_a_folder_in_the_files_place_is_named(tmp_path: Path) -> None:
 
 def test_a_stage_is_found_by_name() -> None:
     assert Settings().stage("vad").use == "both"
+
+
+def test_a_settings_file_that_is_too_large_to_be_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "big.toml").write_bytes(b"#" * 5_000_001)
+    with pytest.raises(ConfigurationError, match=r"big\.toml: is larger than 5 MB"):
+        load(tmp_path, config=tmp_path / "big.toml")
+
+
+def test_a_flag_of_nothing_but_brackets_is_a_wrong_value(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"endpointing\.patience"):
+        load(tmp_path, None, "endpointing.patience=" + "[" * 100_000)

@@ -1,8 +1,19 @@
 """The line of every key, however it is written."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from duologue.toml_source import NotUtf8Error, TomlError, decode_text, parse_toml
+from duologue.toml_source import (
+    BYTES_MAX,
+    NotUtf8Error,
+    TomlError,
+    UnfitFileError,
+    decode_text,
+    parse_toml,
+    read_bytes,
+)
 
 TEXT = '''\
 title = "x" # not = a key
@@ -75,3 +86,22 @@ def test_text_comes_without_mark_and_carriage_returns() -> None:
     with pytest.raises(NotUtf8Error, match="byte 0xe9") as caught:
         decode_text(b"a\nb\nc\xe9\n")
     assert caught.value.line == 3
+
+
+def test_brackets_within_brackets_are_broken_toml() -> None:
+    with pytest.raises(TomlError, match="brackets within brackets") as caught:
+        parse_toml("a = 1\nb = " + "[" * 5000 + "]" * 5000 + "\n")
+    assert caught.value.line == 2
+
+
+def test_only_a_regular_file_of_bounded_size_is_read(tmp_path: Path) -> None:
+    (tmp_path / "fine").write_bytes(b"x" * BYTES_MAX)
+    assert len(read_bytes(tmp_path / "fine")) == BYTES_MAX
+    (tmp_path / "huge").write_bytes(b"x" * (BYTES_MAX + 1))
+    with pytest.raises(UnfitFileError, match="is larger than 5 MB"):
+        read_bytes(tmp_path / "huge")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnfitFileError, match="is not a regular file"):
+        read_bytes(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)

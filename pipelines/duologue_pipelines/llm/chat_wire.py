@@ -179,7 +179,7 @@ class ChunkReader:
             return []
         try:
             chunk = json.loads(data)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise MalformedStream(f"broken JSON ({error}): {data[:80]!r}") from error
         if not isinstance(chunk, dict):
             raise MalformedStream(f"a JSON {type(chunk).__name__} instead of an object: {data[:80]!r}")

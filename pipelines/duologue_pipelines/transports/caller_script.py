@@ -35,7 +35,7 @@ from duologue.audio import SAMPLE_RATE_HZ, Samples
 from duologue.errors import ConfigurationError, StageError
 from duologue.measure import UtteranceKind, audible_spans
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
-from duologue.toml_source import NotUtf8Error, TomlError, decode_text, parse_toml
+from duologue.toml_source import NotUtf8Error, TomlError, UnfitFileError, decode_text, parse_toml, read_bytes
 from duologue.validation import between, complaints
 from duologue_pipelines.transports.media import read_audio
 from duologue_pipelines.transports.noises import NOISES
@@ -43,6 +43,7 @@ from duologue_pipelines.transports.noises import NOISES
 When = Literal["then", "agent_done", "agent_speaking", "at"]
 DELAY_S: Final[dict[When, float]] = {"then": 0.0, "agent_done": 1.2, "agent_speaking": 1.0, "at": 0.0}
 STEPS_MAX: Final = 500
+_JSON_HINT: Final = 'Expected {"step": [{"say": "text"}]}'
 
 _Pause = Annotated[float, between(0.0, 60.0)]
 _Seconds = Annotated[float, between(0.0, 7200.0)]
@@ -152,11 +153,17 @@ class Utterance:
 def read_script(path: Path) -> CallerScript:
     """Read a script. Raises `ConfigurationError` that names file, line and key."""
     try:
-        text = decode_text(path.read_bytes())
+        text = decode_text(read_bytes(path))
         lines = None if path.suffix == ".json" else parse_toml(text)
         values: Any = json.loads(text) if lines is None else lines.values
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}", hint="Check the path of the script") from error
+    except UnfitFileError as error:
+        raise ConfigurationError(f"{path}: {error}", hint="Give a script in TOML or JSON") from error
+    except RecursionError as error:
+        raise ConfigurationError(
+            f"{path}: no JSON that can be read (brackets within brackets, too many of them)", hint=_JSON_HINT
+        ) from error
     except TomlError as error:
         raise ConfigurationError(
             f"{path}:{error.line}: broken TOML: {error}",
@@ -165,9 +172,7 @@ def read_script(path: Path) -> CallerScript:
     except NotUtf8Error as error:
         raise ConfigurationError(f"{path}:{error.line}: {error}", hint="Save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise ConfigurationError(
-            f"{path}:{error.lineno}: no JSON ({error.msg})", hint='Expected {"step": [{"say": "text"}]}'
-        ) from error
+        raise ConfigurationError(f"{path}:{error.lineno}: no JSON ({error.msg})", hint=_JSON_HINT) from error
     try:
         script = CallerScript.model_validate(values)
     except ValidationError as error:

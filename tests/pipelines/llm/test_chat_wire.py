@@ -201,3 +201,8 @@ def test_a_picture_may_come_without_words() -> None:
     assert message_json(Message("user", images=("https://example.org/a.png",)))["content"] == [
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     ]
+
+
+def test_brackets_without_end_are_broken_json() -> None:
+    with pytest.raises(MalformedStream, match="broken JSON"):
+        read("[" * 100_000)

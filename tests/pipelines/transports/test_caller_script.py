@@ -1,4 +1,5 @@
 import asyncio
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -148,3 +149,15 @@ def test_a_script_cannot_be_without_steps_or_without_end() -> None:
         CallerScript(step=())
     with pytest.raises(ValidationError):
         CallerScript(step=(Step(say="a"),) * 501)
+
+
+def test_a_script_that_is_no_file_or_bottomless_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(ConfigurationError, match=r"pipe\.toml: is not a regular file"):
+        read_script(tmp_path / "pipe.toml")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ConfigurationError, match=r"deep\.json: .*brackets within brackets"):
+        read_script(tmp_path / "deep.json")
+    (tmp_path / "deep.toml").write_text("step = " + "[" * 100_000)
+    with pytest.raises(ConfigurationError, match=r"deep\.toml:1: broken TOML: brackets within brackets"):
+        read_script(tmp_path / "deep.toml")
