@@ -4,6 +4,9 @@ Whatever is wrong with a file ends in an `AudioError` that says what was found; 
 not silently shortened; what is missing in its middle is silence, so that sample count stays time.
 """
 
+import os
+import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -19,6 +22,9 @@ from duologue.errors import AudioError
 
 SECONDS_MAX: Final = 2 * 3600.0  # 230 MB of samples; a longer recording is no caller
 GAP_S_MIN: Final = 0.02  # jitter of the time stamps below it is rounding
+_UNKNOWN_BYTES: Final = 0x7FFF0000  # who writes a WAV into a pipe puts the largest number where the length belongs
+_XING: Final = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f]")  # and counts frames
+_XING_WITHIN: Final = 4_000_000  # behind the picture of an album
 _PLAYER: Final = "Check the file in a player"
 
 
@@ -29,10 +35,13 @@ def read_audio(path: Path) -> Samples:
     """
     _check_file(path)
     try:
+        _check_riff(path)
         with av.open(str(path)) as container:
             samples = _decode(path, container)
     except av.error.FFmpegError as error:
         raise AudioError(f"{path}: no audio can be read from it ({error.strerror})", hint=_PLAYER) from error
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror or error}", hint="Check its permissions") from error
     if len(samples) == 0:
         raise AudioError(f"{path}: it holds an audio stream without a single sample", hint=_PLAYER)
     return samples
@@ -45,10 +54,54 @@ def _check_file(path: Path) -> None:
         raise AudioError(f"{path}: {error.strerror or error}", hint="Check the path") from error
     if path.is_dir():
         raise AudioError(f"{path}: a folder, expected an audio file", hint="Name the file in it")
+    if size is None and path.exists():
+        raise AudioError(f"{path}: not a regular file", hint="Record to a file, and name that")
     if size is None:
         raise AudioError(f"{path}: no such file", hint="Check the path")
     if size == 0:
         raise AudioError(f"{path}: the file is empty (0 bytes)", hint="Record or copy it again")
+
+
+def _check_riff(path: Path) -> None:
+    """Raise `AudioError` for a WAV file that holds less than its header promises: FFmpeg takes what there is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            return
+        byte_rate = 0
+        while len(head := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", head)
+            if name == b"fmt ":
+                byte_rate = int.from_bytes(file.read(12)[8:], "little")
+                file.seek(length - 12, os.SEEK_CUR)
+            elif name == b"data":
+                there = size - file.tell()
+                if there < length < _UNKNOWN_BYTES:
+                    raise _cut_off(path, there / max(1, byte_rate), length / max(1, byte_rate))
+                return
+            else:
+                file.seek(length + length % 2, os.SEEK_CUR)
+
+
+def _check_mp3(path: Path, container: InputContainer, seconds: float) -> None:
+    """Raise `AudioError` for an MP3 whose first frame counts more frames than there are.
+
+    Without that count the duration is guessed from the bit rate, and is no promise.
+    """
+    if container.format.name != "mp3" or container.duration is None:
+        return
+    with path.open("rb") as file:
+        counts_frames = _XING.search(file.read(_XING_WITHIN))
+    promised = container.duration / 1e6
+    if counts_frames and promised - seconds > max(0.25, 0.02 * promised):
+        raise _cut_off(path, seconds, promised)
+
+
+def _cut_off(path: Path, seconds: float, promised: float) -> AudioError:
+    return AudioError(
+        f"{path}: cut off after {seconds:.1f} s: its header promises {promised:.1f} s", hint="Record or copy it again"
+    )
 
 
 def _decode(path: Path, container: InputContainer) -> Samples:
@@ -68,6 +121,7 @@ def _decode(path: Path, container: InputContainer) -> Samples:
         raise AudioError(
             f"{path}: broken after {seconds:.1f} s ({error})", hint="Record or convert it again"
         ) from error
+    _check_mp3(path, container, samples / SAMPLE_RATE_HZ)
     return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int16)
 
 

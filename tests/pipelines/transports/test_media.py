@@ -1,6 +1,7 @@
 """Real files of many kinds, made here with PyAV; broken ones made from them."""
 
 import fractions
+import os
 from pathlib import Path
 
 import av
@@ -66,11 +67,17 @@ def test_what_is_missing_in_the_middle_is_silence(tmp_path: Path) -> None:
 
 def test_each_kind_of_bad_file_has_its_own_message(tmp_path: Path) -> None:
     whole = encode(tmp_path / "whole.flac", "flac").read_bytes()
+    mp3 = encode(tmp_path / "whole.mp3", "libmp3lame", rate=16000, layout="mono").read_bytes()
+    write_wav(tmp_path / "whole.wav", np.ones(16000, dtype=np.int16))
+    wav = (tmp_path / "whole.wav").read_bytes()
+    os.mkfifo(tmp_path / "pipe.wav")
     bad = {
         "empty.wav": (b"", "the file is empty"),
         "text.wav": (b"this is no audio " * 100, "no audio can be read from it"),
         "header.flac": (whole[:100], "no audio can be read from it"),
         "half.flac": (whole[: len(whole) // 2], "broken after 0."),
+        "half.mp3": (mp3[: len(mp3) // 2], r"cut off after 0\.\d s: its header promises 1\.0 s"),
+        "half.wav": (wav[: 44 + 16000], r"cut off after 0\.5 s: its header promises 1\.0 s"),
         "silent.wav": (
             b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data\0\0\0\0",
             "sample",
@@ -83,12 +90,23 @@ def test_each_kind_of_bad_file_has_its_own_message(tmp_path: Path) -> None:
         assert name in str(caught.value) and caught.value.hint
     for path, message in (
         (tmp_path / "missing.wav", "no such file"),
+        (tmp_path / "pipe.wav", "not a regular file"),
         (tmp_path, "a folder, expected an audio file"),
         (tmp_path / ("x" * 300), "File name too long"),
         (Path("http://example.com/a.wav"), "no such file"),
     ):
         with pytest.raises(AudioError, match=message):
             read_audio(path)
+
+
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_wav_out_of_a_pipe_that_never_knew_its_length_is_read_to_its_end(tmp_path: Path, length: int) -> None:
+    samples = np.arange(8000, dtype=np.int16)
+    write_wav(tmp_path / "a.wav", samples)
+    wav = (tmp_path / "a.wav").read_bytes()
+    note = b"note\x03\0\0\0abc\0"  # of odd length, and padded
+    (tmp_path / "a.wav").write_bytes(wav[:36] + note + b"data" + length.to_bytes(4, "little") + wav[44:])
+    assert np.array_equal(read_audio(tmp_path / "a.wav"), samples)
 
 
 def test_a_film_without_sound_is_told_apart(tmp_path: Path) -> None:
