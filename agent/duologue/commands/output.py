@@ -8,10 +8,7 @@ import codecs
 import io
 import sys
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Protocol
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+from typing import Any, Final, Protocol
 
 SPELLINGS: Final = MappingProxyType(
     {"✓": "+", "✗": "x", "→": "->", "…": "...", "–": "-", "—": "-", "·": "-", "×": "x", "“": '"', "”": '"', "’": "'"}
@@ -22,19 +19,19 @@ _SPELL: Final = "duologue.spell"
 class _Raw(Protocol):
     """The bytes below a text stream."""
 
-    def write(self, data: "ReadableBuffer", /) -> int | None: ...
+    def write(self, data: Any, /) -> int | None: ...
     def fileno(self) -> int: ...
     def isatty(self) -> bool: ...
 
 
 class PatientOutput(io.RawIOBase):
-    """Bytes for `raw` until it takes no more. `failure`: why, if it came to that."""
+    """Bytes (or a view of some) for `raw` until it takes no more. `failure`: why, if it came to that."""
 
     def __init__(self, raw: _Raw) -> None:
         self._raw = raw
         self.failure: OSError | None = None
 
-    def write(self, data: "ReadableBuffer", /) -> int:
+    def write(self, data: Any, /) -> int:
         size = memoryview(data).nbytes
         if self.failure is None:
             try:

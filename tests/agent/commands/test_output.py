@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from duologue.commands.output import make_stdout_patient
+from duologue.commands.output import PatientOutput, make_stdout_patient
 
 VERSION = [sys.executable, "-c", "from duologue.cli import main; main()", "--version"]
 
@@ -64,3 +64,16 @@ def test_the_program_ends_quietly_when_nobody_reads() -> None:
     done = subprocess.run(VERSION, stdout=writing, stderr=subprocess.PIPE, timeout=60)
     os.close(writing)
     assert done.returncode == 0 and done.stderr == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_what_is_written_after_a_failure_is_dropped_and_the_failure_kept(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb", buffering=0) as raw:
+        output = PatientOutput(raw)
+        assert output.writable() and not output.isatty() and output.fileno() == raw.fileno()
+        assert output.write(memoryview(b"kept")) == 4 and output.failure is None
+    with Path("/dev/full").open("wb", buffering=0) as raw:
+        output = PatientOutput(raw)
+        assert output.write(b"lost") == 4 and output.write(b"too") == 3
+        assert output.failure is not None
+    assert (tmp_path / "out").read_bytes() == b"kept"
