@@ -1,5 +1,6 @@
 """The rules of a whole session: read off what was really played, the trace, and what is left when it is over."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -122,15 +123,15 @@ class Evidence:
     parts: list[Heard]
 
 
-class WholeChecker:
+class WholeChecker(ABC):
     """One rule. `check` yields what broke it."""
 
     name: ClassVar[str] = ""
     rule: ClassVar[str] = ""
 
+    @abstractmethod
     def check(self, evidence: Evidence) -> Iterator[str]:
         """What broke the rule."""
-        raise NotImplementedError
 
 
 class SilentAfterTheCut(WholeChecker):
