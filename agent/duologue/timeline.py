@@ -84,7 +84,7 @@ class TimelineData:
 # --- looks --------------------------------------------------------------------------------------------------------
 
 ROW_SECONDS: Final = 15.0
-_ROW_SECONDS_MIN: Final = 11.0
+_ROW_SECONDS_MIN: Final = 9.0  # a row may end so early, to end while nothing happens
 _QUIET_MIN: Final = 0.1
 _TAIL_S: Final = 0.5  # of the silence behind the last sound
 _WIDTH: Final = 1200
