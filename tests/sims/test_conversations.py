@@ -4,9 +4,12 @@ import pytest
 
 from duologue.sim.runner import run_many
 
+# The whole depth has eighteen kinds of faults: all must strike in a full run, and nearly all in a short one.
+KINDS_OF_FAULTS_MIN = {("core", 10_000): 25, ("core", 2_000): 25, ("whole", 300): 18, ("whole", 60): 15}
 
-@pytest.mark.parametrize(("depth", "kinds_of_faults_min"), [("core", 20), ("whole", 12)])
-def test_no_conversation_breaks_a_rule(depth, kinds_of_faults_min, conversations, told):
+
+@pytest.mark.parametrize("depth", ["core", "whole"])
+def test_no_conversation_breaks_a_rule(depth, conversations, told):
     report = run_many(depth, conversations=conversations[depth])
     assert not report.failed, told(report)
     tally = report.tally
@@ -16,4 +19,6 @@ def test_no_conversation_breaks_a_rule(depth, kinds_of_faults_min, conversations
     assert 0.5 < tally.reused / tally.speculative < 1
     assert tally.yielded / tally.interruptions > 0.95
     assert tally.survived / tally.backchannels > 0.5  # with every stage failing; the benchmark measures sound ones
-    assert len(tally.faults) >= kinds_of_faults_min, "hardly anything went wrong: the simulation proves little"
+    assert len(tally.faults) >= KINDS_OF_FAULTS_MIN[depth, conversations[depth]], (
+        "hardly anything went wrong: the simulation proves little"
+    )

@@ -141,7 +141,7 @@ def test_words_over_an_unheard_reply_continue_the_turn(begin):
 
 @pytest.mark.parametrize(
     ("text", "rest_s", "stops"),
-    [("It is five.", 0.5, False), ("Is it five?", 1.4, True), ("Is it five?", 1.6, False)],
+    [("It is five.", 0.5, False), ("It is five.", 1.0, False), ("Is it five?", 1.4, True), ("Is it five?", 1.6, False)],
 )
 def test_any_word_is_an_answer_when_the_agent_has_nearly_asked(begin, text, rest_s, stops):
     talk = begin().answering(text)
