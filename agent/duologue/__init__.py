@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duologue import errors
+    from duologue.core.conversation import Phase
     from duologue.core.messages import ToolSpec
     from duologue.core.policy import Policy
-    from duologue.core.turns import Phase
     from duologue.packs import Pack, find_pack
     from duologue.runtime.agent import Agent
-    from duologue.runtime.parts import Aside, Note, Persona, Stages
     from duologue.runtime.session import Session
+    from duologue.runtime.session_setup import Aside, Note, Persona, Stages
     from duologue.runtime.user_tools import Tool, tool
     from duologue.settings import Settings, load_settings
 
@@ -22,15 +22,15 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Agent": "duologue.runtime.agent",
-    "Aside": "duologue.runtime.parts",
-    "Note": "duologue.runtime.parts",
+    "Aside": "duologue.runtime.session_setup",
+    "Note": "duologue.runtime.session_setup",
     "Pack": "duologue.packs",
-    "Persona": "duologue.runtime.parts",
-    "Phase": "duologue.core.turns",
+    "Persona": "duologue.runtime.session_setup",
+    "Phase": "duologue.core.conversation",
     "Policy": "duologue.core.policy",
     "Session": "duologue.runtime.session",
     "Settings": "duologue.settings",
-    "Stages": "duologue.runtime.parts",
+    "Stages": "duologue.runtime.session_setup",
     "Tool": "duologue.runtime.user_tools",
     "ToolSpec": "duologue.core.messages",
     "find_pack": "duologue.packs",

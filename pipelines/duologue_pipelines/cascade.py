@@ -13,7 +13,7 @@ from typing import Any
 from duologue import registry
 from duologue.packs import Pack
 from duologue.ports import Llm, SpeechRequest
-from duologue.runtime.parts import Persona, Stages
+from duologue.runtime.session_setup import Persona, Stages
 from duologue.settings import Settings, StageChoice
 from duologue_pipelines.llm import discover
 from duologue_pipelines.llm.rehearsal import RehearsalLlm

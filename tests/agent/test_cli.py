@@ -13,9 +13,9 @@ import pytest
 
 from duologue import cli
 from duologue.core.codec import to_data
+from duologue.core.conversation import Conversation
 from duologue.core.events import SpeechStarted, SpeechStopped
 from duologue.core.policy import Policy
-from duologue.core.turns import Conversation
 from duologue.errors import ConfigurationError
 from duologue.registry import GROUPS
 from duologue.runtime.trace import Trace

@@ -26,9 +26,9 @@ from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ, Samples, write_wav
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.turns import Phase
+from duologue.core.conversation import Phase
 from duologue.ports.tts import Tts
-from duologue.runtime.parts import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.openai_server import ChatRequest, Fault, OpenAiServer
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance

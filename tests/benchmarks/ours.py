@@ -24,8 +24,8 @@ import numpy as np
 from benchmarks.stages import LONG_REPLY, SHORT_REPLY, Script, voice
 from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ
 from duologue.core.chunking import Chunker
+from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem
-from duologue.core.turns import Phase
 from duologue.measure import ActMeasured, Mark, UtteranceKind, audible_spans, measure
 from duologue.ports import LlmRequest, SpeechAudio, SpeechRequest, TextDelta
 from duologue.runtime.session import Session

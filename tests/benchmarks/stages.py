@@ -7,7 +7,7 @@ import numpy as np
 
 from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ
 from duologue.core.policy import EndpointingPolicy, Policy
-from duologue.runtime.parts import Persona, SessionSetup, Stages
+from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts

@@ -13,17 +13,18 @@ import pytest
 
 from duologue.audio import Frame
 from duologue.core import actions as act
+from duologue.core import conversation as turns
 from duologue.core import events as ev
-from duologue.core import handover, listening, overlap, speaking, state, tools, turns
+from duologue.core import handover, listening, overlap, speaking, state, tools
+from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness
 from duologue.core.history import History
 from duologue.core.state import Phase, Timer, Trigger
-from duologue.core.turns import HANDLERS, TIMERS, Conversation
 from duologue.errors import ProtocolError
-from duologue.runtime import hearing, playout
-from duologue.runtime.mouth import Mouth
+from duologue.runtime import playout, speech_input
 from duologue.runtime.playout import Chunk, Playout
-from duologue.runtime.session import CARRY_OUT, Session
+from duologue.runtime.reply_player import ReplyPlayer
+from duologue.runtime.session import Session
 from duologue.runtime.trace import Trace
 from duologue.sim import checkers, core_sim, whole_sim
 from duologue.sim.checkers import CHECKERS
@@ -281,8 +282,8 @@ def a_speculative_reply_is_played(patch):
             self._play(self._runs[action.reply])
             self._playout._told_heard = True  # without a word to the core, which would refuse it
 
-    begin = Mouth.begin
-    patch.setattr(Mouth, "begin", mutant)
+    begin = ReplyPlayer.begin
+    patch.setattr(ReplyPlayer, "begin", mutant)
 
 
 @breaks("one live reply", "whole")
@@ -314,13 +315,13 @@ def all_of_a_chunk_counts_as_heard(patch):
 @breaks("streams are closed", "whole")
 def recognitions_are_left_open(patch):
     async def mutant(self):
-        self._stream = stream = self._asr.open(self._context.asr_context())
+        self._stream = stream = self._asr.open(self._asr_context())
         for frame in list(self._frames):
             stream.push(frame)
         async for hypothesis in stream:
             self._tell(hypothesis)
 
-    patch.setattr(hearing.Recognition, "_listen", mutant)
+    patch.setattr(speech_input.Recognition, "_listen", mutant)
 
 
 @breaks("traces replay", "whole")
@@ -338,15 +339,20 @@ def asking_for_a_final_fails(patch):
     def mutant(self, turn, mark):
         raise KeyError(turn)
 
-    patch.setattr(hearing.Ear, "finalise", mutant)
+    patch.setattr(speech_input.SpeechInput, "finalise", mutant)
 
 
 @breaks("no orphan task", "whole")
 def a_task_is_left_behind(patch):
-    def mutant(self, action):
-        asyncio.get_running_loop().create_task(asyncio.sleep(3600.0))
+    carries_out = Session._carry_out
 
-    patch.setitem(CARRY_OUT, act.TurnEnded, mutant)
+    def mutant(self):
+        def left(action):
+            asyncio.get_running_loop().create_task(asyncio.sleep(3600.0))
+
+        return {**carries_out(self), act.TurnEnded: left}
+
+    patch.setattr(Session, "_carry_out", mutant)
 
 
 @breaks("queues are bounded", "whole")
@@ -356,10 +362,17 @@ def half_a_second_is_sent_ahead(patch):
 
 @breaks("ends", "whole")
 def a_closed_session_lingers_for_minutes(patch):
-    def mutant(self, action):
-        asyncio.get_running_loop().call_later(400.0, Session._close_session, self, action)
+    carries_out = Session._carry_out
 
-    patch.setitem(CARRY_OUT, act.CloseSession, mutant)
+    def mutant(self):
+        closes = carries_out(self)[act.CloseSession]
+
+        def late(action):
+            asyncio.get_running_loop().call_later(400.0, closes, action)
+
+        return {**carries_out(self), act.CloseSession: late}
+
+    patch.setattr(Session, "_carry_out", mutant)
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What happened. Each event is frozen data with `at`, the session second in which the core was told.
 
-Floors above make them; `turns.Conversation.feed` takes them. Results of a stage carry the turn or reply that they
+Floors above make them; `Conversation.feed` takes them. Results of a stage carry the turn or reply that they
 belong to, so that late ones are dropped by number.
 """
 

@@ -17,8 +17,8 @@ from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError, PackError, StageOverloaded
 from duologue.packs import Pack, find_pack
 from duologue.ports.transport import Transport
-from duologue.runtime.parts import Persona, SessionSetup, Stages
 from duologue.runtime.session import Session
+from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.runtime.snapshot import pack_of
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool

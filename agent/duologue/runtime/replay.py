@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from duologue.core.actions import Action, CloseSession
 from duologue.core.codec import decode, encode, from_data
+from duologue.core.conversation import Conversation
 from duologue.core.policy import Policy
-from duologue.core.turns import Conversation
 from duologue.errors import ConfigurationError, DuologueError, ProtocolError
 from duologue.runtime.trace import VERSION
 

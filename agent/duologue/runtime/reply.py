@@ -5,10 +5,10 @@ both: the model's connection closes, the synthesis stops, and nothing of the rep
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core.chunking import Chunker
@@ -19,8 +19,8 @@ from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError, StageTimeout
 from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
-from duologue.runtime.meter import Meter
 from duologue.runtime.playout import Chunk, Track
+from duologue.runtime.services import Services
 
 CHUNKS_WAITING_MAX: Final = 32  # beyond it the model's stream is read no further
 UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough to begin with, little to throw away
@@ -33,7 +33,6 @@ CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synt
 LLM_STALL_S_MAX: Final = 45.0
 TTS_STALL_S_MAX: Final = 15.0
 
-Note = Callable[[str, str], None]
 Item = TypeVar("Item")
 
 
@@ -48,20 +47,16 @@ class ReplyTools:
 
 @dataclass(frozen=True, slots=True)
 class ReplyContext:
-    """What a reply needs of its session. `post` feeds the core; `note` writes to the trace (source, text);
-    `now` is session seconds; `spawn` starts a task that the session watches; `tool_traits` knows the tools by name;
-    `unique_id`
-    makes a call's id one of a kind;
-    `on_aside` is told what the filter took out."""
+    """What a reply is made with.
 
+    `tool_traits` knows the tools by name; `unique_id` makes a call's id one of a kind; `on_aside` is told what the
+    filter took out.
+    """
+
+    services: Services
     llm: Llm
     tts: Tts
     speech: SpeechRequest
-    meter: Meter
-    post: Callable[[Event], None]
-    note: Note
-    now: Callable[[], float]
-    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     tool_traits: Callable[[str], ReplyTools]
     unique_id: Callable[[str], str]
     on_aside: Callable[[int, str], None]
@@ -74,15 +69,16 @@ class ReplyRun:
         self.number = number
         self.track = Track(number)
         self._context = context
+        self._services = context.services
         self._chunks: asyncio.Queue[tuple[str, bool] | None] = asyncio.Queue(CHUNKS_WAITING_MAX)
         self._released = asyncio.Event()
         if released:
             self._released.set()
-        self._speaking = context.spawn(self._speak())
+        self._speaking = self._services.spawn(self._speak())
         self._generating: asyncio.Task[None] | None = None
         self._cancelled = self._mute = False
         self._may_use_tools = True
-        self._begun_at = context.now()
+        self._begun_at = self._services.now()
         self._text_chars = self._speakable_chars = self._received_chars = 0
 
     @property
@@ -98,7 +94,7 @@ class ReplyRun:
 
     def say(self, text: str) -> None:
         """Speak `text` as it stands; no model is asked."""
-        self._generating = self._context.spawn(self._recite(text))
+        self._generating = self._services.spawn(self._recite(text))
 
     def generate(self, request: LlmRequest, *, may_use_tools: bool = True) -> None:
         """Ask the model; called again with the tools' results when it has used tools.
@@ -107,7 +103,7 @@ class ReplyRun:
         """
         self._may_use_tools = may_use_tools
         if not self._mute:  # else nobody could hear it: the reply ends with what is made
-            self._generating = self._context.spawn(self._generate(request))
+            self._generating = self._services.spawn(self._generate(request))
 
     def recall(self, heard: str, rest: str) -> None:
         """`heard` of this reply was heard elsewhere; speak `rest`, which was not. To be called before all else."""
@@ -127,7 +123,7 @@ class ReplyRun:
     def cancel(self, heard: str) -> None:
         """Stop everything; nothing is posted after this. `heard`: what was not for nothing."""
         self._cancelled = True
-        self._context.meter.wasted_output_chars += max(0, self._text_chars - len(heard))
+        self._services.meter.wasted_output_chars += max(0, self._text_chars - len(heard))
         for task in self.tasks:
             task.cancel()
 
@@ -140,39 +136,38 @@ class ReplyRun:
 
     def _post(self, event: Event) -> None:
         if not self._cancelled:
-            self._context.post(event)
+            self._services.post(event)
 
     async def _recite(self, text: str) -> None:
         chunker = Chunker()
         for chunk in [*chunker.push(text), *chunker.flush()]:
             await self._hand_over(chunk)
-        self._post(ReplyGenerated(self._context.now(), self.number))
+        self._post(ReplyGenerated(self._services.now(), self.number))
         await self._chunks.put(None)
 
     async def _generate(self, request: LlmRequest) -> None:
-        context = self._context
         calls = 0
         try:
             calls = await self._stream(request)
         except DuologueError as error:
             stage = error.stage if isinstance(error, StageError) else "llm"
-            self._post(ReplyFailed(context.now(), self.number, stage, str(error)))
-        self._post(ReplyGenerated(context.now(), self.number))
+            self._post(ReplyFailed(self._services.now(), self.number, stage, str(error)))
+        self._post(ReplyGenerated(self._services.now(), self.number))
         if calls == 0:
             await self._chunks.put(None)
 
     async def _stream(self, request: LlmRequest) -> int:
         """Stream one answer of the model into chunks; how many tools it called."""
-        context, begun_at = self._context, self._context.now()
+        context, begun_at = self._context, self._services.now()
         chunker, spoken, calls, first = Chunker(), SpokenTextFilter(), 0, True
         failure: DuologueError | None = None
-        context.meter.requests += 1
+        self._services.meter.requests += 1
         try:
             async with aclosing(watched("llm", context.llm.stream(request), LLM_STALL_S_MAX)) as items:
                 async for item in items:
                     if isinstance(item, TextDelta):
                         if first:
-                            context.meter.timing("llm_first_token", context.now() - begun_at)
+                            self._services.meter.timing("llm_first_token", self._services.now() - begun_at)
                             first = False
                         if not await self._take_text(item.text, chunker, spoken):
                             break
@@ -204,7 +199,7 @@ class ReplyRun:
                 (self._received_chars, RECEIVED_CHARS_MAX),
             ):
                 if chars > limit:
-                    self._context.note("llm", f"cut at {limit} characters")
+                    self._services.note("llm", f"cut at {limit} characters")
                     return False
         return True
 
@@ -212,21 +207,21 @@ class ReplyRun:
         """Deal with an item that is no text; how many tools it calls."""
         if isinstance(item, ToolCallRequest):
             if not self._may_use_tools:
-                self._context.note("llm", f"it was given no tools any more and wants {item.call.name}: left out")
+                self._services.note("llm", f"it was given no tools any more and wants {item.call.name}: left out")
                 return 0
             self._request_tool(item.call)
             return 1
         if isinstance(item, Usage):
-            self._context.meter.usage(item)
+            self._services.meter.usage(item)
         else:
             self._finished(item)
         return 0
 
     def _finished(self, item: LlmFinished) -> None:
         for text in item.notes:
-            self._context.note("llm", text)
+            self._services.note("llm", text)
         if item.reason not in ("stop", "tool_calls"):
-            self._context.note("llm", f"the model stopped early: {item.reason}")
+            self._services.note("llm", f"the model stopped early: {item.reason}")
 
     def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
         text = spoken.flush() if delta is None else spoken.push(delta)
@@ -238,7 +233,7 @@ class ReplyRun:
         traits = self._context.tool_traits(call.name)
         self._post(
             ToolRequested(
-                self._context.now(),
+                self._services.now(),
                 self.number,
                 self._context.unique_id(call.call_id),
                 mended(call.name),
@@ -251,7 +246,7 @@ class ReplyRun:
 
     async def _hand_over(self, text: str) -> None:
         self._text_chars += len(text)
-        self._post(ReplyText(self._context.now(), self.number, text))
+        self._post(ReplyText(self._services.now(), self.number, text))
         await self._chunks.put((text, True))
 
     # --- speech ---------------------------------------------------------------------------------------------------
@@ -268,7 +263,7 @@ class ReplyRun:
             spoken += 1
             failures = failures + 1 if error else 0
             if error and failures >= CHUNK_FAILURES_MAX:
-                self._post(ReplyFailed(self._context.now(), self.number, "tts", str(error)))
+                self._post(ReplyFailed(self._services.now(), self.number, "tts", str(error)))
                 self._drain()
                 break
         self.track.finish()
@@ -288,22 +283,22 @@ class ReplyRun:
                 await self._synthesise(chunk)
             except DuologueError as error:
                 if chunk.samples == 0 and isinstance(error, StageError) and error.retryable and attempt == 1:
-                    self._context.note("tts", f"tried again: {error}")
+                    self._services.note("tts", f"tried again: {error}")
                     chunk.words.clear()
                     continue
                 if chunk.samples == 0:
-                    self._context.note("tts", f"left out: {chunk.text!r}: {error}")
+                    self._services.note("tts", f"left out: {chunk.text!r}: {error}")
                     chunk.in_text = False  # it was never heard
                     return error
                 # It stays incomplete: what it did not come to say is not heard.
-                self._context.note("tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}")
+                self._services.note("tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}")
                 return None
             break
         chunk.complete = True
         return None
 
     async def _synthesise(self, chunk: Chunk) -> None:
-        context, begun_at = self._context, self._context.now()
+        context, begun_at = self._context, self._services.now()
         speech = context.tts.synthesise(replace(context.speech, text=chunk.text))
         async with aclosing(watched("tts", speech, TTS_STALL_S_MAX)) as items:
             async for item in items:
@@ -311,8 +306,8 @@ class ReplyRun:
                     chunk.words.append(item)
                     continue
                 if chunk.samples == 0:
-                    context.meter.timing("tts_first_audio", context.now() - begun_at)
-                context.meter.synthesised_s += len(item.pcm) / 32_000
+                    self._services.meter.timing("tts_first_audio", self._services.now() - begun_at)
+                self._services.meter.synthesised_s += len(item.pcm) / 32_000
                 self.track.add(item.pcm)
                 await self.track.room.wait()
 

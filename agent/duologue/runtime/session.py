@@ -1,13 +1,13 @@
-"""The shell: tell the core what happened, carry out what it decides, re-arm one deadline. It decides nothing itself.
+"""One conversation with one caller over one transport: what a program holds in its hands.
 
-One session serves one caller over one transport. Everything runs on one event loop; whatever takes long runs in tasks
-that belong to the session and end with it.
+Composed of rooms, each with one task: the `Shell` drives the core, `SpeechInput` hears, `ReplyPlayer` speaks,
+`ToolRunner` runs tools. Everything runs on one event loop; whatever takes long runs in tasks that belong to the session
+and end with it.
 """
 
 import asyncio
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
@@ -16,33 +16,36 @@ from typing import Any, Final, Self
 from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.actions import Action
 from duologue.core.codec import to_data
+from duologue.core.conversation import Conversation, Phase
 from duologue.core.messages import Message, ToolSpec
-from duologue.core.turns import Conversation, Phase
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
 from duologue.ports.llm import Llm, LlmRequest
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
-from duologue.runtime.controls import Controls
-from duologue.runtime.hearing import Ear, EarContext
 from duologue.runtime.meter import Meter
-from duologue.runtime.mouth import Mouth
-from duologue.runtime.overruns import Overruns
-from duologue.runtime.parts import Aside, Note, Persona, SessionEvent, SessionSetup
-from duologue.runtime.readers import Readers
 from duologue.runtime.reply import ReplyContext
+from duologue.runtime.reply_player import ReplyPlayer
+from duologue.runtime.services import Services
+from duologue.runtime.session_setup import Aside, Note, Persona, SessionEvent, SessionSetup
+from duologue.runtime.shell import CarryOut, Observer, Shell
+from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
-from duologue.runtime.toolbox import Toolbox
+from duologue.runtime.tool_runner import ToolRunner
+from duologue.runtime.trace import Trace
 
 END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
 
-class Session(Controls):
+class Session:
     """One conversation with one caller, to be used with `async with`, which raises at its end what failed it (`error`),
-    unless that was the connection."""
+    unless that was the connection.
+
+    What a program may do to it (`say`, `type`, `interrupt`, …) raises `ProtocolError` where the conversation has no
+    step for it now.
+    """
 
     def __init__(self, transport: Transport, setup: SessionSetup) -> None:
         self.transport = transport
@@ -51,39 +54,20 @@ class Session(Controls):
         self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
         self._setup = setup
         self._persona = setup.persona
-        self._conversation = self._make_conversation()
         self._loop = asyncio.get_running_loop()
-        self._t0 = self._loop.time() - self._conversation.now
-        self._inbox: deque[ev.Event] = deque()
-        self._draining = self._failed = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._readers = Readers()
-        self._overruns = Overruns(self.note)
+        self._failed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
-        self._ear = Ear(setup.stages.vad, setup.stages.asr, self._ear_context())
-        self._toolbox = Toolbox(
-            setup.tools,
-            setup.remote_tools or snapshot.remote_tools(setup.snapshot or {}),
-            meter=self.meter,
-            post=self.post,
-            note=self.note,
-            now=self.now,
-            spawn=self._spawn,
+        self._shell = Shell(self._make_conversation(), self._crash)
+        services = Services(self.now, self.post, self.note, self._spawn, self.meter)
+        self._services = services
+        self._speech_input = SpeechInput(
+            setup.stages.vad, setup.stages.asr, services, asr_context=self._asr_context, on_deaf=self._deaf
         )
-        self._mouth = Mouth(transport, self._reply_context, self._request, self._playout_failed)
-        self.trace = setup.traced(self.id, self._trace_header)  # last: it opens a file
-
-    def _ear_context(self) -> EarContext:
-        return EarContext(
-            meter=self.meter,
-            post=self.post,
-            note=self.note,
-            now=self.now,
-            spawn=self._spawn,
-            asr_context=self._asr_context,
-            on_deaf=self._deaf,
-        )
+        remote_tools = setup.remote_tools or snapshot.remote_tools(setup.snapshot or {})
+        self._tool_runner = ToolRunner(setup.tools, remote_tools, services)
+        self._reply_player = ReplyPlayer(transport, self._reply_context, self._request, self._playout_failed)
+        self._shell.begin(setup.traced(self.id, self._trace_header), self._carry_out())  # last: it opens a file
 
     def _asr_context(self) -> AsrContext:
         persona = self._persona
@@ -107,7 +91,27 @@ class Session(Controls):
                 "tts": stages.tts.name,
             },
             "is_language_model": self._llm.is_language_model,
-            "conversation": self._conversation.snapshot(),
+            "conversation": self.conversation.snapshot(),
+        }
+
+    def _carry_out(self) -> CarryOut:
+        """What the core's actions mean; those that are not here are only told."""
+        player, tools, hearing = self._reply_player, self._tool_runner, self._speech_input
+        return {
+            act.OpenRecognition: lambda action: hearing.open(action.turn, action.since),
+            act.FinaliseRecognition: lambda action: hearing.finalise(action.turn, action.mark),
+            act.CloseRecognition: lambda action: hearing.close(action.turn),
+            act.BeginReply: player.begin,
+            act.ReleaseReply: player.release,
+            act.ContinueReply: player.go_on,
+            act.SpeakFiller: player.fill,
+            act.CancelReply: player.cancel,
+            act.HoldPlayout: player.hold,
+            act.ResumePlayout: player.resume,
+            act.RunTool: tools.run,
+            act.CancelTool: tools.cancel,
+            act.SummariseHistory: self._summarise,
+            act.CloseSession: self._close_session,
         }
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -116,23 +120,18 @@ class Session(Controls):
         if not self._llm.is_language_model:
             self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
         self._spawn(self._run_transport())
+        if accompany := getattr(self.transport, "accompany", None):
+            self._spawn(accompany(self))
         if self._setup.snapshot is not None:
-            self._drain(self._take_over)
+            self._shell.drain(lambda: self._shell.take_over(self._revive))
         elif self._persona.greeting:
             self.say(self._persona.greeting)
-        self._rearm()
+        self._shell.rearm()
         return self
 
-    def _take_over(self) -> None:
-        now = self.now()
-        self._advance(now)
-        actions = self._conversation.take_over()
-        self.trace.taken_over(now)
-        self.trace.actions(now, actions)
-        live = self._conversation.reply
+    def _revive(self, live: int) -> None:
         if waiting := snapshot.waiting_reply(self._setup.snapshot or {}, live):
-            self._mouth.revive(live, *waiting)
-        self._carry_out_all(actions)
+            self._reply_player.revive(live, *waiting)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -168,13 +167,13 @@ class Session(Controls):
     async def _end(self) -> None:
         """Stop and await everything that belongs to the session."""
         self._closed.set()
-        self._rearm()
+        self._shell.rearm()
         try:
-            self._mouth.silence()
+            self._reply_player.silence()
             await self.transport.aclose()
-            await self._toolbox.finish()
+            await self._tool_runner.finish()
         finally:
-            self._ear.close_all()
+            self._speech_input.close_all()
             pending = list(self._tasks)
             for task in pending:
                 task.cancel()
@@ -182,8 +181,8 @@ class Session(Controls):
                 self.note("internal", f"{len(stuck)} tasks did not stop when they were cancelled, and are left behind")
             self.trace.close()
             if self.trace.lost:
-                self._publish(Note(self.now(), "trace", self.trace.lost))
-            self._end_events()
+                self._shell.tell(Note(self.now(), "trace", self.trace.lost))
+            self._over()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         """A task that belongs to the session: its failure is the session's, and it ends with it."""
@@ -213,98 +212,26 @@ class Session(Controls):
         """The core or one of its actions broke: say so and end, rather than hang."""
         self.error = self.error or _as_ours(error)
         self.note("internal", str(_as_ours(error)))
-        reply, heard = self._mouth.silence()
+        reply, heard = self._reply_player.silence()
         with suppress(Exception):  # it may be broken past that, too; then what was heard is lost with it
-            self._conversation.feed(ev.ReplyEnded(max(self.now(), self._conversation.now), reply, heard, cut=True))
-        self._end_events()
+            self.conversation.feed(ev.ReplyEnded(max(self.now(), self.conversation.now), reply, heard, cut=True))
+        self._over()
 
-    # --- beats ----------------------------------------------------------------------------------------------------
+    def _over(self) -> None:
+        self._closed.set()
+        self._shell.end()
 
     def now(self) -> float:
         """Session seconds."""
-        return self._loop.time() - self._t0
+        return self._shell.now()
 
     def post(self, event: ev.Event) -> None:
-        """Tell the core `event`, and carry out what it decides. From inside an action it waits its turn.
+        """Tell the core `event`; from inside an action it waits its turn. `ProtocolError` for one out of order."""
+        self._shell.post(event)
 
-        Raises `ProtocolError` for an event that is out of order.
-        """
-        if self._draining:
-            self._inbox.append(event)
-        else:
-            self._drain(lambda: self._beat(event))
-
-    def _drain(self, first: Callable[[], None]) -> None:
-        """Do `first` and all that it brings about. Raises the `ProtocolError` of `first`; any other error ends the
-        session."""
-        self._draining = True
-        refusal: ProtocolError | None = None
-        try:
-            try:
-                first()
-            except ProtocolError as error:
-                refusal = error
-            while self._inbox:
-                self._beat(self._inbox.popleft())
-        except Exception as error:  # whatever it is, a session must not hang half-decided: it ends and says why
-            self._inbox.clear()
-            self._crash(error)
-        finally:
-            self._draining = False
-            self._rearm()
-        if refusal:
-            raise refusal
-
-    def _beat(self, event: ev.Event) -> None:
-        if self._closed.is_set():
-            return
-        self.trace.begin_step()
-        if event.at < self._conversation.now:
-            event = replace(event, at=self._conversation.now)  # a timer fired between the stamp and here
-        self._advance(event.at)
-        actions = self._conversation.feed(event)
-        self.trace.event(event)
-        self._publish(event)
-        self.trace.actions(event.at, actions)
-        self._carry_out_all(actions)
-
-    def _advance(self, now: float) -> None:
-        deadline = self._conversation.deadline
-        if deadline is not None and deadline <= now:
-            actions = self._conversation.advance(now)
-            self.trace.advanced(now)
-            self.trace.actions(now, actions)
-            self._carry_out_all(actions)
-
-    def _on_deadline(self) -> None:
-        self._timer = None
-        if self._closed.is_set():
-            return
-        self.trace.begin_step()
-        now = self.now()
-        due = self._conversation.deadline or now
-        self._overruns.late(now - due, now)
-        try:
-            self._drain(lambda: self._advance(max(now, due)))
-        except ProtocolError as error:  # nobody to tell it to: a deadline of its own is what the core must know
-            self._crash(error)
-
-    def _rearm(self) -> None:
-        deadline = None if self._closed.is_set() else self._conversation.deadline
-        if self._timer:
-            if deadline is not None and self._timer.when() == deadline + self._t0:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if deadline is not None:
-            self._timer = self._loop.call_at(deadline + self._t0, self._on_deadline)
-
-    def _carry_out_all(self, actions: Iterable[Action]) -> None:
-        for action in actions:
-            self._publish(action)
-            carry_out = CARRY_OUT.get(type(action))
-            if carry_out:
-                carry_out(self, action)
+    def note(self, source: str, text: str) -> None:
+        """Write to the trace, and tell the observers."""
+        self._shell.note(source, text)
 
     # --- the transport's sink -------------------------------------------------------------------------------------
 
@@ -316,18 +243,18 @@ class Session(Controls):
                 hint="Deliver 20 ms of mono 16 kHz int16 at a time",
             )
         if not self._closed.is_set():
-            self._ear.audio(pcm)
+            self._speech_input.audio(pcm)
 
     def event(self, event: ev.Event) -> None:
         """Something the caller's side did.
 
         What comes out of order is noted and dropped: a peer can't know our phase.
         """
-        if self._draining:  # from inside an action, as when a transport tells at once what it flushed
+        if self._shell.is_deciding:  # from inside an action, as when a transport tells at once what it flushed
             self._loop.call_soon(self.event, event)
             return
         if isinstance(event, ev.PlayoutReported):
-            self._mouth.far_side_reports(event)
+            self._reply_player.far_side_reports(event)
             return
         try:
             self.post(replace(event, at=self.now()))
@@ -338,42 +265,36 @@ class Session(Controls):
         self.error = error
         self.post(ev.CloseRequested(self.now(), f"voice activity detection failed: {error}"))
 
-    # --- what a program does besides `Controls` ---------------------------------------------------------------------
-
-    def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
-        """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
-        self._toolbox.set_remote(specs)
-
-    def use_persona(self, persona: Persona) -> None:
-        """Another pack, from the next turn on."""
-        self._persona = persona
-        self.post(ev.PackChanged(self.now(), persona.name, persona.system))
+    # --- what a program sees --------------------------------------------------------------------------------------
 
     def events(self) -> AsyncIterator[SessionEvent]:
         """Everything that happens and is decided until the session is over: from its beginning for the first who
         reads, from now for others. A reader that falls more than 2000 behind loses the oldest.
         """
-        return self._readers.events()
+        return self._shell.broadcast.events()
 
-    def _publish(self, event: SessionEvent) -> None:
-        if not isinstance(event, ev.HeardSoFar):
-            self._readers.publish(event)
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Call `observer` with all that happens and is decided, in order, before it is carried out: no audio overtakes
+        what announces it, and nothing is lost. It must be quick, and what it posts waits its turn.
 
-    def note(self, source: str, text: str) -> None:
-        """Write to the trace, and tell the readers of `events`."""
-        now = self.now()
-        self.trace.note(now, source, text)
-        self._publish(Note(now, source, text))
+        Returns a function that ends it. Raises `ProtocolError` beyond 32 observers.
+        """
+        return self._shell.observe(observer)
+
+    @property
+    def trace(self) -> Trace:
+        """The log of all that happened."""
+        return self._shell.trace
 
     @property
     def phase(self) -> Phase:
         """Who has the floor."""
-        return self._conversation.phase
+        return self.conversation.phase
 
     @property
     def conversation(self) -> Conversation:
         """The core, to look at: `history`, `summary`, `phase`."""
-        return self._conversation
+        return self._shell.conversation
 
     @property
     def closed(self) -> bool:
@@ -382,8 +303,59 @@ class Session(Controls):
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as JSON-able data; `agent.session(transport, snapshot=…)` goes on from it elsewhere."""
-        self._mouth.report()
-        return snapshot.take(self.id, self._conversation, self._toolbox.remote)
+        self._reply_player.report()
+        return snapshot.take(self.id, self.conversation, self._tool_runner.remote)
+
+    # --- what a program does --------------------------------------------------------------------------------------
+
+    def say(self, text: str, *, interruptible: bool = True, in_history: bool = True) -> None:
+        """Say `text`, word for word, as soon as nobody else has the floor."""
+        self.post(ev.SayRequested(self.now(), mended(text), interruptible, in_history))
+
+    def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True) -> None:
+        """A turn of the user that is typed. `images`: http(s) or data URLs."""
+        self.post(ev.TypedTurn(self.now(), mended(text), tuple(images), reply))
+
+    def show(self, *images: str) -> None:
+        """Images (http(s) or data URLs) that go with the user's open or next turn."""
+        self.post(ev.ImagesShown(self.now(), images))
+
+    def request_reply(self, *, instructions: str | None = None, in_history: bool = True) -> None:
+        """A reply now; with other `instructions` for once, or one that leaves no trace in the history."""
+        self.post(ev.ReplyRequested(self.now(), instructions and mended(instructions), in_history))
+
+    def open_turn(self) -> None:
+        """Push-to-talk pressed."""
+        self.post(ev.TurnOpened(self.now()))
+
+    def commit_turn(self) -> None:
+        """Push-to-talk released, or a manual commit."""
+        self.post(ev.TurnCommitted(self.now()))
+
+    def clear_turn(self) -> None:
+        """Forget the open turn."""
+        self.post(ev.TurnCleared(self.now()))
+
+    def interrupt(self) -> None:
+        """Silence the agent."""
+        self.post(ev.InterruptRequested(self.now()))
+
+    def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
+        """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
+        self.post(ev.EndpointingChanged(self.now(), automatic, reply_automatically))
+
+    def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
+        """The result of a tool that the far side ran (`RunTool` with `far_side`)."""
+        self.post(ev.ToolReturned(self.now(), call_id, mended(output), failed))
+
+    def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
+        """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
+        self._tool_runner.set_remote(specs)
+
+    def use_persona(self, persona: Persona) -> None:
+        """Another pack, from the next turn on."""
+        self._persona = persona
+        self.post(ev.PackChanged(self.now(), persona.name, persona.system))
 
     # --- what the core's actions mean -----------------------------------------------------------------------------
 
@@ -393,39 +365,26 @@ class Session(Controls):
 
     def _reply_context(self) -> ReplyContext:
         return ReplyContext(
+            services=self._services,
             llm=self._llm,
             tts=self._setup.stages.tts,
-            speech=self._persona.speech_in(self._conversation.language),
-            meter=self.meter,
-            post=self.post,
-            note=self.note,
-            now=self.now,
-            spawn=self._spawn,
-            tool_traits=self._toolbox.traits,
-            unique_id=self._toolbox.unique_id,
+            speech=self._persona.speech_in(self.conversation.language),
+            tool_traits=self._tool_runner.traits,
+            unique_id=self._tool_runner.unique_id,
             on_aside=self._aside,
         )
 
     def _aside(self, reply: int, text: str) -> None:
         now = self.now()
         self.trace.note(now, "llm", "not spoken", reply=reply, aside=text)
-        self._publish(Aside(now, reply, text))
+        self._shell.tell(Aside(now, reply, text))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
-        specs = self._toolbox.specs if tools else ()
-        return LlmRequest(tuple(self._conversation.prompt(reply)), tools=specs, session=self.id)
-
-    def _open_recognition(self, action: act.OpenRecognition) -> None:
-        self._ear.open(action.turn, action.since)
-
-    def _finalise_recognition(self, action: act.FinaliseRecognition) -> None:
-        self._ear.finalise(action.turn, action.mark)
-
-    def _close_recognition(self, action: act.CloseRecognition) -> None:
-        self._ear.close(action.turn)
+        specs = self._tool_runner.specs if tools else ()
+        return LlmRequest(tuple(self.conversation.prompt(reply)), tools=specs, session=self.id)
 
     def _summarise(self, action: act.SummariseHistory) -> None:
-        messages = tuple(self._conversation.to_summarise(action.items))
+        messages = tuple(self.conversation.to_summarise(action.items))
         self._spawn(self._summary(action.items, messages))
 
     async def _summary(self, items: int, messages: tuple[Message, ...]) -> None:
@@ -437,12 +396,8 @@ class Session(Controls):
         self.post(ev.SummaryMade(self.now(), items, text))
 
     def _close_session(self, action: act.CloseSession) -> None:
-        self._mouth.silence()
-        self._end_events()
-
-    def _end_events(self) -> None:
-        self._closed.set()
-        self._readers.end()
+        self._reply_player.silence()
+        self._over()
 
 
 def _as_ours(error: BaseException) -> DuologueError:
@@ -450,21 +405,3 @@ def _as_ours(error: BaseException) -> DuologueError:
     if isinstance(error, DuologueError) and not isinstance(error, ProtocolError):
         return error
     return InternalError(f"{type(error).__name__}: {error}", hint="Please report it with the trace")
-
-
-CARRY_OUT: Final[Mapping[type[Action], Callable[[Session, Any], None]]] = {
-    act.OpenRecognition: Session._open_recognition,
-    act.FinaliseRecognition: Session._finalise_recognition,
-    act.CloseRecognition: Session._close_recognition,
-    act.BeginReply: lambda session, action: session._mouth.begin(action),
-    act.ReleaseReply: lambda session, action: session._mouth.release(action),
-    act.ContinueReply: lambda session, action: session._mouth.go_on(action),
-    act.SpeakFiller: lambda session, action: session._mouth.fill(action),
-    act.CancelReply: lambda session, action: session._mouth.cancel(action),
-    act.HoldPlayout: lambda session, action: session._mouth.hold(action),
-    act.ResumePlayout: lambda session, action: session._mouth.resume(action),
-    act.RunTool: lambda session, action: session._toolbox.run(action),
-    act.CancelTool: lambda session, action: session._toolbox.cancel(action),
-    act.SummariseHistory: Session._summarise,
-    act.CloseSession: Session._close_session,
-}

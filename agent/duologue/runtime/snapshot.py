@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from duologue.core.codec import to_data
+from duologue.core.conversation import Conversation
 from duologue.core.handover import unheard
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
-from duologue.core.turns import Conversation
 from duologue.errors import ProtocolError
 
 VERSION: Final = 1

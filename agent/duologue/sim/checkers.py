@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.codec import decode, encode
+from duologue.core.conversation import Conversation
 from duologue.core.history import History, UserItem, item_tokens
 from duologue.core.state import TRANSITIONS, Phase
-from duologue.core.turns import Conversation
 from duologue.errors import ProtocolError
 from duologue.sim import reply_checkers as replies
 from duologue.sim import turn_checkers as turns

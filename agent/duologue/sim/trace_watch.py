@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from duologue.core.codec import decode
+from duologue.core.conversation import Conversation, Phase
 from duologue.core.state import State
-from duologue.core.turns import Conversation, Phase
 from duologue.sim.scenario import Scenario
 from duologue.sim.tally import Tally
 from duologue.sim.watch import Step, Watch

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Final, Protocol
 
 from duologue.core import events as ev
 from duologue.core.actions import Action
+from duologue.core.conversation import Conversation
 from duologue.core.state import State
-from duologue.core.turns import Conversation
 from duologue.errors import ProtocolError
 from duologue.sim.outcome import VIOLATIONS_MAX, Violation
 from duologue.sim.scenario import Scenario

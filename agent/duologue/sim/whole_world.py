@@ -22,8 +22,8 @@ from duologue.core.messages import ToolSpec
 from duologue.core.state import State
 from duologue.errors import TransportError
 from duologue.runtime.agent import Agent
-from duologue.runtime.parts import Persona, SessionEvent, Stages
 from duologue.runtime.session import Session
+from duologue.runtime.session_setup import Persona, SessionEvent, Stages
 from duologue.settings import Settings
 from duologue.sim.caller import Caller
 from duologue.sim.coded_tts import CodedTts
@@ -328,7 +328,7 @@ class WholeWorld:
         if now - self._looked_at < SAMPLED_EVERY_S:
             return
         self._looked_at = now
-        mouth, session = self.session._mouth, self.session
+        mouth, session = self.session._reply_player, self.session
         ahead_s = max((track.made - track.sent for track in mouth.live_tracks()), default=0) / SAMPLE_RATE_HZ
         unplayed = 0 if self.scenario.far_side else self.transport.unplayed()
         for what, size, bound in (

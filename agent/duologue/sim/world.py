@@ -15,9 +15,9 @@ from typing import Any, Final
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
+from duologue.core.conversation import Conversation, Phase
 from duologue.core.handover import unheard
 from duologue.core.state import State
-from duologue.core.turns import Conversation, Phase
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller
 from duologue.sim.hearing import Recogniser

@@ -74,7 +74,7 @@ class MemoryTransport:
         self._saying = bytearray()
         self._said: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._delivery = deque[tuple[float, bytes]]()  # frames on their late way in
-        self._ear = Loudspeaker(record=record)
+        self._loudspeaker = Loudspeaker(record=record)
 
     # --- the port -------------------------------------------------------------------------------------------------
 
@@ -105,15 +105,15 @@ class MemoryTransport:
     def send(self, frame: Frame) -> None:
         """Hear `frame` as soon as the one before is over. After the end of the call nothing is heard."""
         if not self._closed:
-            self._ear.send(frame.pcm, self._now_sample())
+            self._loudspeaker.send(frame.pcm, self._now_sample())
 
     def flush(self) -> int:
         """Take back what was not heard yet; how many samples."""
-        return self._ear.flush(self._now_sample())
+        return self._loudspeaker.flush(self._now_sample())
 
     def unplayed(self) -> int:
         """Samples sent and not yet heard."""
-        return self._ear.unplayed(self._now_sample())
+        return self._loudspeaker.unplayed(self._now_sample())
 
     async def aclose(self) -> None:
         """Hang up; nothing more is heard."""
@@ -168,12 +168,14 @@ class MemoryTransport:
     @property
     def played_samples(self) -> int:
         """Samples of the agent heard so far, without those flushed."""
-        return self._ear.played(self._now_sample())
+        return self._loudspeaker.played(self._now_sample())
 
     @property
     def heard(self) -> tuple[HeardAudio, ...]:
         """What was heard of the agent until now, piece by piece. With `record=False` only the last of it."""
-        return tuple(HeardAudio(start / SAMPLE_RATE_HZ, pcm) for start, pcm in self._ear.pieces(self._now_sample()))
+        return tuple(
+            HeardAudio(start / SAMPLE_RATE_HZ, pcm) for start, pcm in self._loudspeaker.pieces(self._now_sample())
+        )
 
     def recording(self) -> tuple[Samples, Samples]:
         """(caller, agent): int16 of the same length, sample-aligned on session time, until now.
@@ -183,7 +185,7 @@ class MemoryTransport:
         if not self._record:
             raise TransportError("nothing was recorded", hint="Make the transport with record=True")
         spoken = np.frombuffer(bytes(self._spoken), dtype="<i2").astype(np.int16)
-        agent = self._ear.channel(self._now_sample())
+        agent = self._loudspeaker.channel(self._now_sample())
         length = max(len(spoken), len(agent))
         return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.runtime.parts import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent
 from duologue_pipelines.calls.transcript import Transcript
 
 _CALLER: Final = "bold blue"

@@ -15,8 +15,8 @@ from duologue.audio import Samples
 from duologue.errors import DuologueError
 from duologue.measure import Mark, Measured, marks_from_voice, measure
 from duologue.runtime.agent import Agent
-from duologue.runtime.parts import SessionEvent
 from duologue.runtime.session import Session
+from duologue.runtime.session_setup import SessionEvent
 from duologue_pipelines.calls.transcript import Transcript
 from duologue_pipelines.transports.wav import WavTransport
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.runtime.parts import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent
 
 ENTRIES_MAX: Final = 5000  # turns and replies; older ones give way
 

@@ -61,7 +61,7 @@ class WavTransport:
         self._ended: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._spoken = bytearray()
-        self._ear = Loudspeaker()
+        self._speech_input = Loudspeaker()
         self._closed = False
 
     # --- the port -------------------------------------------------------------------------------------------------
@@ -106,15 +106,15 @@ class WavTransport:
     def send(self, frame: Frame) -> None:
         """Hear `frame` when the one before is over. After the call nothing is heard."""
         if not self._closed:
-            self._ear.send(frame.pcm, self._now_sample())
+            self._speech_input.send(frame.pcm, self._now_sample())
 
     def flush(self) -> int:
         """Take back what was not heard yet; how many samples."""
-        return self._ear.flush(self._now_sample())
+        return self._speech_input.flush(self._now_sample())
 
     def unplayed(self) -> int:
         """Samples sent and not yet heard."""
-        return self._ear.unplayed(self._now_sample())
+        return self._speech_input.unplayed(self._now_sample())
 
     async def aclose(self) -> None:
         """Hang up; nothing more is heard."""
@@ -139,7 +139,7 @@ class WavTransport:
     def recording(self) -> tuple[Samples, Samples]:
         """(caller, agent): int16 of the same length, sample-aligned, second 0 being when `run` began."""
         spoken = np.frombuffer(bytes(self._spoken), dtype="<i2").astype(np.int16)
-        agent = self._ear.channel(self._now_sample())
+        agent = self._speech_input.channel(self._now_sample())
         length = max(len(spoken), len(agent))
         return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
 
@@ -174,7 +174,7 @@ class WavTransport:
         if self._ended.done():
             return
         now = len(self._spoken) // 2 + FRAME_SAMPLES
-        pcm = self._caller.next_frame(self._ear.window(now - FRAME_SAMPLES, now))
+        pcm = self._caller.next_frame(self._speech_input.window(now - FRAME_SAMPLES, now))
         if pcm is None:
             self._ended.set_result(None)
             return

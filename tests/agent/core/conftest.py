@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pytest
 
 from duologue.core.actions import Action
+from duologue.core.conversation import Conversation
 from duologue.core.events import (
     Event,
     FinalTranscript,
@@ -26,7 +27,6 @@ from duologue.core.policy import (
     ReplyPolicy,
 )
 from duologue.core.state import Reply, State, Turn
-from duologue.core.turns import Conversation
 
 Kind = TypeVar("Kind", bound=Action)
 QUESTION = "What time is it?"

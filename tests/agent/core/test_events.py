@@ -6,8 +6,7 @@ import pytest
 
 from duologue.core import actions, events
 from duologue.core.codec import NAMED
-from duologue.core.turns import HANDLERS
-from duologue.runtime.session import CARRY_OUT
+from duologue.core.conversation import HANDLERS
 
 KINDS = [kind for kind in NAMED.values() if kind not in (events.Event, actions.Action, events.Word)]
 
@@ -23,8 +22,3 @@ def test_each_is_frozen_and_says_what_it_means(kind):
 def test_each_event_is_handled_by_the_core_or_by_the_shell():
     kinds = {kind for kind in KINDS if issubclass(kind, events.Event)}
     assert kinds - set(HANDLERS) == {events.PlayoutReported}
-
-
-def test_each_action_is_carried_out_or_only_told():
-    told = {actions.TurnEnded, actions.TurnDismissed, actions.TruncateHistory, actions.RefuseSay}
-    assert {kind for kind in KINDS if issubclass(kind, actions.Action)} - set(CARRY_OUT) == told

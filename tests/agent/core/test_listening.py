@@ -4,8 +4,8 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.conversation import Phase
 from duologue.core.listening import IMAGES_MAX, normal_words
-from duologue.core.turns import Phase
 from duologue.core.words import Word
 from duologue.errors import ProtocolError
 

@@ -4,8 +4,8 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.conversation import Phase
 from duologue.core.state import Timer
-from duologue.core.turns import Phase
 
 
 def test_a_hold_precedes_the_decision(begin):

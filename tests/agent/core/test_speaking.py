@@ -4,9 +4,9 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem, UserItem
 from duologue.core.state import Timer
-from duologue.core.turns import Phase
 from duologue.errors import ProtocolError
 
 APOLOGY = "Sorry, something went wrong. Could you say that again?"

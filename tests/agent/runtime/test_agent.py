@@ -12,7 +12,7 @@ from duologue.core import events as ev
 from duologue.errors import ConfigurationError, PackError, StageOverloaded, StageUnavailable
 from duologue.packs import find_pack
 from duologue.runtime import agent as agent_module
-from duologue.runtime.parts import Note
+from duologue.runtime.session_setup import Note
 from duologue.settings import StageChoice
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr

@@ -29,7 +29,7 @@ def far_call(call):
 async def report_until(session, transport, end, every_s=0.2, lag_s=0.0):
     """What a well-behaved far side does: it says all the time how much of the live reply it has played."""
     while session.now() < end and not session.closed:
-        track = session._mouth._playout.track
+        track = session._reply_player._playout.track
         if track:
             transport.report_playout(track.reply, max(0, transport.played_samples - int(lag_s * 16_000)))
         await pass_time(every_s)
@@ -129,4 +129,4 @@ def test_cuts_are_remembered_up_to_a_bound(far_call, until):
     done = far_call((), (), during=during, hang_up=30.0).go()
     said = done.said()
     assert all(text.startswith("One two three") for _, text in said[:11]) and said[11:] == [("agent", "")]
-    assert len(done.session._mouth._cut_tracks) == 8
+    assert len(done.session._reply_player._cut_tracks) == 8

@@ -9,8 +9,8 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.messages import ToolCall, ToolSpec
 from duologue.errors import ProtocolError
-from duologue.runtime.parts import Persona
 from duologue.runtime.replay import replay_file
+from duologue.runtime.session_setup import Persona
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.virtual_time import pass_time
 

@@ -8,9 +8,9 @@ from duologue.core import events as ev
 from duologue.core.policy import Policy, ReplyPolicy
 from duologue.errors import ConfigurationError, StageError
 from duologue.ports.llm import TextDelta
-from duologue.runtime.parts import Note, Persona
 from duologue.runtime.playout import AHEAD_SECONDS_MAX
 from duologue.runtime.reply import LLM_STALL_S_MAX, TEXT_CHARS_MAX, TTS_STALL_S_MAX
+from duologue.runtime.session_setup import Note, Persona
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts, SpeechFault
 from duologue.testing.virtual_time import pass_time
@@ -63,7 +63,8 @@ def test_synthesis_stays_within_its_bound_ahead_of_the_playout(call):
     async def during(session, transport):
         while session.now() < 20.0:
             await pass_time(0.5)
-            ahead.append(max((track.made - track.sent for track in session._mouth.live_tracks()), default=0) / 16_000)
+            tracks = session._reply_player.live_tracks()
+            ahead.append(max((track.made - track.sent for track in tracks), default=0) / 16_000)
 
     story = ScriptedReply("And then there was another clock in the hall of the house. " * 30, token_s=0.001)
     done = call(ASK, ["tell me a story"], [story], hang_up=22.0, during=during).go()
@@ -247,7 +248,7 @@ def test_a_reply_whose_words_are_held_back_in_a_full_queue_takes_no_filler(call)
     async def during(session, transport):
         session.say("One two three. " * 60)
         await pass_time(0.5)
-        run = next(iter(session._mouth._runs.values()))
+        run = next(iter(session._reply_player._runs.values()))
         run.filler("One moment.")
         assert "One moment." not in done.tts.spoken
 

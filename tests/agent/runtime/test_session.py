@@ -4,9 +4,10 @@ import asyncio
 
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.codec import NAMED
 from duologue.core.policy import EndpointingPolicy, LimitsPolicy, Policy, ReplyPolicy
 from duologue.errors import StageError, TransportError
-from duologue.runtime.parts import Note, Persona
+from duologue.runtime.session_setup import Note, Persona
 from duologue.testing.scripted_asr import Utterance
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.scripted_vad import ScriptedVad
@@ -260,3 +261,9 @@ def test_a_language_that_is_set_is_spoken_whatever_is_heard(call):
     done = call([(1.0, 0.6)], turns, [ScriptedReply("Yes.")], hang_up=5.0, persona=persona).go()
     assert done.asr.contexts[0].language == "en"
     assert [asked.language for asked in done.tts.requests] == [None]
+
+
+def test_each_action_is_carried_out_or_only_told(call):
+    told = {act.TurnEnded, act.TurnDismissed, act.TruncateHistory, act.RefuseSay}
+    kinds = {kind for kind in NAMED.values() if issubclass(kind, act.Action) and kind is not act.Action}
+    assert kinds - set(call(hang_up=0.1).go().session._carry_out()) == told

@@ -8,12 +8,12 @@ import pytest
 from duologue import tool
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.conversation import Conversation
 from duologue.core.messages import ToolCall
 from duologue.core.policy import HistoryPolicy, Policy, ReplyPolicy
-from duologue.core.turns import Conversation
 from duologue.errors import InternalError, ProtocolError, TransportError
-from duologue.runtime.parts import Note, Persona
-from duologue.runtime.readers import EVENTS_WAITING_MAX
+from duologue.runtime.broadcast import EVENTS_WAITING_MAX
+from duologue.runtime.session_setup import Note, Persona
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.virtual_time import pass_time, run
@@ -127,7 +127,7 @@ def test_an_action_that_breaks_ends_the_session_rather_than_hang_it(call, monkey
         raise ZeroDivisionError("division by zero")
 
     done = call(ASK, ["hello"])
-    monkeypatch.setattr("duologue.runtime.mouth.Mouth.begin", broken)
+    monkeypatch.setattr("duologue.runtime.reply_player.ReplyPlayer.begin", broken)
     done.go()
     assert isinstance(done.session.error, InternalError) and done.session.now() < 3.0
     assert done.all(act.CloseSession) == []
@@ -222,8 +222,8 @@ def test_a_core_that_refuses_its_own_deadline_ends_the_session(call, monkeypatch
 
     async def during(session, transport):
         await pass_time(0.5)
-        monkeypatch.setattr("duologue.core.turns.Conversation.advance", refuse)
-        session._on_deadline()
+        monkeypatch.setattr("duologue.core.conversation.Conversation.advance", refuse)
+        session._shell._on_deadline()
 
     made.during = during
     done = made.go()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from duologue.core import turns
+from duologue.core import conversation as turns
 from duologue.core.events import ReplyHeard
 from duologue.sim import cli
 

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.runtime.parts import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent
 from duologue_pipelines.calls.captions import Captions
 
 CALL: tuple[tuple[float, SessionEvent], ...] = (

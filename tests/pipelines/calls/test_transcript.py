@@ -2,7 +2,7 @@
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.runtime.parts import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent
 from duologue_pipelines.calls import transcript as module
 from duologue_pipelines.calls.transcript import Transcript
 

@@ -1,15 +1,12 @@
-"""The session's ear: the caller's audio on the session's time axis, through detection into recognition."""
+"""What the session hears: the caller's audio on the session's time axis, through detection into recognition."""
 
-import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from duologue.audio import FRAME_SECONDS, Frame
 from duologue.core.events import (
-    Event,
     FinalTranscript,
     PartialTranscript,
     RecognitionFailed,
@@ -19,9 +16,9 @@ from duologue.core.events import (
 from duologue.errors import ConfigurationError, DuologueError, StageError
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
 from duologue.ports.vad import Onset, Vad
-from duologue.runtime.meter import Meter
 from duologue.runtime.overruns import Overruns
 from duologue.runtime.reply import stage_broke
+from duologue.runtime.services import Services
 
 PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
 RING_FRAMES: Final = 100  # 2 s: an onset may be reported late, and a wary hold later still
@@ -60,33 +57,26 @@ class AudioClock:
         return at, moved
 
 
-@dataclass(frozen=True, slots=True)
-class EarContext:
-    """What an ear needs of its session. `post` feeds the core; `note` writes to the trace (source, text); `now` is
-    session seconds; `spawn` starts a task that the session watches; `on_deaf` is told when the detector fails for
-    good."""
-
-    meter: Meter
-    post: Callable[[Event], None]
-    note: Callable[[str, str], None]
-    now: Callable[[], float]
-    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
-    asr_context: Callable[[], AsrContext]
-    on_deaf: Callable[[StageError], None]
-
-
 class Recognition:
     """The recognition of one turn, begun again once if the recogniser fails in a way that may pass."""
 
-    def __init__(self, turn: int, asr: Asr, context: EarContext, frames: list[Frame]) -> None:
+    def __init__(
+        self,
+        turn: int,
+        asr: Asr,
+        services: Services,
+        frames: list[Frame],
+        asr_context: Callable[[], AsrContext],
+    ) -> None:
         self.turn = turn
         self._asr = asr
-        self._context = context
+        self._services = services
+        self._asr_context = asr_context
         self._frames = deque(frames, maxlen=int(AUDIO_SECONDS_MAX / FRAME_SECONDS))
         self._asked_at: dict[int, float] = {}
         self._mark = 0
         self._stream: AsrStream | None = None
-        self.task = context.spawn(self._run())
+        self.task = services.spawn(self._run())
 
     def push(self, frame: Frame) -> None:
         """One more frame of the turn."""
@@ -97,7 +87,7 @@ class Recognition:
     def finalise(self, mark: int) -> None:
         """Ask for the final to all frames so far."""
         self._mark = mark
-        self._asked_at = {mark: self._context.now()}
+        self._asked_at = {mark: self._services.now()}
         if self._stream:
             self._stream.finalise(mark)
 
@@ -107,13 +97,13 @@ class Recognition:
                 await self._listen()
             except (StageError, ConfigurationError) as error:
                 if isinstance(error, StageError) and error.retryable and attempt == 1:
-                    self._context.note("asr", f"begun again: {error}")
+                    self._services.note("asr", f"begun again: {error}")
                     continue
-                self._context.post(RecognitionFailed(self._context.now(), self.turn, str(error)))
+                self._services.post(RecognitionFailed(self._services.now(), self.turn, str(error)))
             return
 
     async def _listen(self) -> None:
-        self._stream = stream = self._asr.open(self._context.asr_context())
+        self._stream = stream = self._asr.open(self._asr_context())
         try:
             for frame in list(self._frames):
                 stream.push(frame)
@@ -127,16 +117,16 @@ class Recognition:
             await stream.aclose()
 
     def _tell(self, heard: Hypothesis) -> None:
-        ear, now = self._context, self._context.now()
+        services, now = self._services, self._services.now()
         if heard.note:
-            ear.note("asr", heard.note)
+            services.note("asr", heard.note)
         if not heard.final:
-            ear.post(PartialTranscript(now, self.turn, heard.text, heard.stable))
+            services.post(PartialTranscript(now, self.turn, heard.text, heard.stable))
             return
         asked_at = self._asked_at.pop(heard.mark, None)
         if asked_at is not None:
-            ear.meter.timing("asr_final", now - asked_at)
-        ear.post(FinalTranscript(now, self.turn, heard.mark, heard.text, heard.words, heard.language))
+            services.meter.timing("asr_final", now - asked_at)
+        services.post(FinalTranscript(now, self.turn, heard.mark, heard.text, heard.words, heard.language))
 
 
 async def _hypotheses(stream: AsrStream) -> AsyncGenerator[Hypothesis, None]:
@@ -149,33 +139,45 @@ async def _hypotheses(stream: AsrStream) -> AsyncGenerator[Hypothesis, None]:
         raise stage_broke("asr", error) from error
 
 
-class Ear:
+class SpeechInput:
     """Takes the caller's audio; tells the core of voice and words."""
 
-    def __init__(self, vad: Vad, asr: Asr, context: EarContext) -> None:
+    def __init__(
+        self,
+        vad: Vad,
+        asr: Asr,
+        services: Services,
+        *,
+        asr_context: Callable[[], AsrContext],
+        on_deaf: Callable[[StageError], None],
+    ) -> None:
+        """`asr_context`: what a recogniser may know, asked anew for each turn. `on_deaf` is told when the detector
+        fails for good."""
         self._asr = asr
-        self._context = context
+        self._services = services
+        self._asr_context = asr_context
+        self._on_deaf = on_deaf
         self._vad = vad
         self._detector = vad.open()
         self._clock = AudioClock()
         self._ring: deque[Frame] = deque(maxlen=RING_FRAMES)
         self._recognitions: dict[int, Recognition] = {}
         self._failures = 0
-        self._overruns = Overruns(context.note)
+        self._overruns = Overruns(services.note)
         self._sound_frames = 0
         self._voiced = False
 
     def audio(self, pcm: bytes) -> None:
         """The next 20 ms of the caller (640 bytes)."""
-        at, moved = self._clock.stamp(self._context.now())
+        at, moved = self._clock.stamp(self._services.now())
         if moved:
-            self._context.note("audio", f"the caller's audio was moved on the session's time axis by {moved:+.3f} s")
+            self._services.note("audio", f"the caller's audio was moved on the session's time axis by {moved:+.3f} s")
         frame = Frame(pcm, at)
         self._ring.append(frame)
-        self._context.meter.user_audio_s += FRAME_SECONDS
+        self._services.meter.user_audio_s += FRAME_SECONDS
         for recognition in self._recognitions.values():
             recognition.push(frame)
-        begun_at = self._context.now()
+        begun_at = self._services.now()
         try:
             heard = self._detector.push(frame)
         except StageError as error:
@@ -183,7 +185,7 @@ class Ear:
         except Exception as error:  # a stranger's adapter may raise anything; a session survives a frame
             self._detector_failed(stage_broke("vad", error), frame)
         else:
-            now = self._context.now()
+            now = self._services.now()
             self._overruns.blocked("vad", now - begun_at, now)
             self._sound_frames += 1
             if heard is not None:
@@ -193,16 +195,16 @@ class Ear:
         """Tell the core that voice went on or off at session second `at`; what it knows already is not told again."""
         if on != self._voiced:
             self._voiced = on
-            now = self._context.now()
-            self._context.post(SpeechStarted(now, at) if on else SpeechStopped(now, at))
+            now = self._services.now()
+            self._services.post(SpeechStarted(now, at) if on else SpeechStopped(now, at))
 
     def _detector_failed(self, error: StageError, frame: Frame) -> None:
         """Begin anew with a fresh detector, which knows of no voice: if there is one, it reports it once more."""
         self._failures = self._failures + 1 if self._sound_frames < VAD_SOUND_FRAMES else 1
         self._sound_frames = 0
-        self._context.note("vad", f"opened anew after: {error}")
+        self._services.note("vad", f"opened anew after: {error}")
         if self._failures >= VAD_FAILURES_MAX:
-            self._context.on_deaf(error)
+            self._on_deaf(error)
         else:
             self._detector = self._vad.open()
             self._voice(False, frame.at)
@@ -210,7 +212,7 @@ class Ear:
     def open(self, turn: int, since: float) -> None:
         """Recognise `turn` from a little before `since` on."""
         frames = [frame for frame in self._ring if frame.end > since - PREROLL_SECONDS]
-        self._recognitions[turn] = Recognition(turn, self._asr, self._context, frames)
+        self._recognitions[turn] = Recognition(turn, self._asr, self._services, frames, self._asr_context)
 
     def finalise(self, turn: int, mark: int) -> None:
         """Ask for the final of `turn`."""

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-from duologue.runtime.parts import SessionEvent
+from duologue.runtime.session_setup import SessionEvent
 
 EVENTS_WAITING_MAX: Final = 2000  # of one reader; one that sleeps loses the oldest
 EVENTS_BEFORE_MAX: Final = 100  # kept for the first reader; a session that nobody reads must not pay for more
@@ -13,7 +13,7 @@ EVENTS_BEFORE_MAX: Final = 100  # kept for the first reader; a session that nobo
 _Queue = asyncio.Queue[SessionEvent | None]  # None: the session is over
 
 
-class Readers:
+class Broadcast:
     """Hands what is published to everybody who reads. The first reader gets what was published before it came, too."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Readers:
             _put(queue, event)
 
     def end(self) -> None:
-        """Readers see all that was published before, and then the end. Idempotent."""
+        """Broadcast see all that was published before, and then the end. Idempotent."""
         if not self._over:
             self._over = True
             for queue in self._queues:

@@ -1,40 +1,30 @@
 """The tools of a session: ours, run in tasks beside each other, and those that the far side runs."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from duologue.core.actions import CancelTool, RunTool
-from duologue.core.events import Event, ToolReturned
+from duologue.core.events import ToolReturned
 from duologue.core.messages import ToolSpec
 from duologue.nearest import did_you_mean
-from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyTools
+from duologue.runtime.services import Services
 from duologue.runtime.user_tools import Tool, ToolFailure
 
 IDS_KEPT: Final = 512  # calls back that a late result may still come for
 LINGER_S: Final = 5.0  # a tool that can't be stopped may finish so long after the session
 
 
-class Toolbox:
+class ToolRunner:
     """Runs tools and posts their results."""
 
-    def __init__(
-        self,
-        tools: Iterable[Tool],
-        remote: Iterable[ToolSpec],
-        *,
-        meter: Meter,
-        post: Callable[[Event], None],
-        note: Callable[[str, str], None],
-        now: Callable[[], float],
-        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-    ) -> None:
+    def __init__(self, tools: Iterable[Tool], remote: Iterable[ToolSpec], services: Services) -> None:
         self._tools = {tool.spec.name: tool for tool in tools}
         self._remote = {spec.name: spec for spec in remote}
+        self._services = services
         self._ids: dict[str, None] = {}
         self._running: dict[str, tuple[RunTool, asyncio.Task[None]]] = {}
-        self._meter, self._post, self._note, self._now, self._spawn = meter, post, note, now, spawn
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -72,7 +62,7 @@ class Toolbox:
     def run(self, action: RunTool) -> None:
         """Start a tool of ours. One of the far side is sent over by whoever reads the session's events."""
         if not action.far_side:
-            self._running[action.call_id] = (action, self._spawn(self._run(action)))
+            self._running[action.call_id] = (action, self._services.spawn(self._run(action)))
 
     def cancel(self, action: CancelTool) -> None:
         """Stop a tool, if it still runs."""
@@ -86,15 +76,15 @@ class Toolbox:
             await asyncio.wait(lingering, timeout=LINGER_S)
 
     async def _run(self, action: RunTool) -> None:
-        begun_at, failed = self._now(), False
+        begun_at, failed = self._services.now(), False
         try:
             output = await self._tool(action.name).run(action.arguments)
         except ToolFailure as error:
             output, failed = f"Failed: {error}", True
-            self._note("tool", f"{action.name}: {error}")
+            self._services.note("tool", f"{action.name}: {error}")
         self._running.pop(action.call_id, None)
-        self._meter.timing("tool", self._now() - begun_at)
-        self._post(ToolReturned(self._now(), action.call_id, output, failed))
+        self._services.meter.timing("tool", self._services.now() - begun_at)
+        self._services.post(ToolReturned(self._services.now(), action.call_id, output, failed))
 
     def _tool(self, name: str) -> Tool:
         if name not in self._tools:

@@ -9,8 +9,8 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.messages import ToolCall, ToolSpec
 from duologue.core.policy import Policy, ReplyPolicy
-from duologue.runtime.parts import Note
-from duologue.runtime.toolbox import LINGER_S
+from duologue.runtime.session_setup import Note
+from duologue.runtime.tool_runner import LINGER_S
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.virtual_time import pass_time
 

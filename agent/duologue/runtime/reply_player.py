@@ -1,4 +1,4 @@
-"""The session's mouth: replies being made, the one being played, those that were cut and may be reported on yet."""
+"""What the session says: replies being made, the one being played, those that were cut and may be reported on yet."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -14,7 +14,7 @@ from duologue.runtime.reply import ReplyContext, ReplyRun
 CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
 
 
-class Mouth:
+class ReplyPlayer:
     """Carries out the core's actions on replies.
 
     `context`: made anew for each reply, since a pack may have changed voice and model. `request`: the prompt of a reply
@@ -31,7 +31,7 @@ class Mouth:
         self._transport = transport
         self._make_context = context
         self._request = request
-        self._context = context()
+        self._services = context().services
         self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
         self._runs: dict[int, ReplyRun] = {}
         self._cut_tracks: dict[int, Track] = {}
@@ -41,7 +41,7 @@ class Mouth:
 
     def begin(self, action: act.BeginReply) -> None:
         """Make a reply; play it at once unless it is speculative."""
-        meter = self._context.meter
+        meter = self._services.meter
         run = self._run(action.reply, released=not action.speculative)
         meter.replies += 1
         meter.speculative += action.speculative
@@ -55,7 +55,7 @@ class Mouth:
     def release(self, action: act.ReleaseReply) -> None:
         """The speculative reply may be heard."""
         run = self._runs[action.reply]
-        self._context.meter.speculative_used += 1
+        self._services.meter.speculative_used += 1
         run.release()
         self._play(run)
 
@@ -79,7 +79,7 @@ class Mouth:
 
     def cancel(self, action: act.CancelReply) -> None:
         """Silence for good; tell the core what was heard, or let the far side say it."""
-        context = self._context
+        services = self._services
         run = self._runs.pop(action.reply, None)
         track, position, reported = (run.track if run else None), 0, False
         if self._playout.track is not None and self._playout.track.reply == action.reply:
@@ -90,7 +90,7 @@ class Mouth:
         if run:
             if action.reason == "late":
                 stage, name = run.waits_for
-                context.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time")
+                services.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time")
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:
@@ -98,7 +98,7 @@ class Mouth:
             for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
                 del self._cut_tracks[oldest]
         if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
-            context.post(ev.ReplyEnded(context.now(), action.reply, heard, cut=True))
+            services.post(ev.ReplyEnded(services.now(), action.reply, heard, cut=True))
 
     def revive(self, reply: int, heard: str, rest: str) -> None:
         """Take over a reply that waits for its tools: `heard` was heard in another process, `rest` is said now."""
@@ -110,26 +110,26 @@ class Mouth:
 
     def report(self) -> None:
         """Tell the core how far the reply was heard until now."""
-        track, context = self._playout.track, self._context
+        track, services = self._playout.track, self._services
         if track:
             at = self._playout.position()
-            context.post(ev.HeardSoFar(context.now(), track.reply, track.heard(at), track.rest_s(at)))
+            services.post(ev.HeardSoFar(services.now(), track.reply, track.heard(at), track.rest_s(at)))
 
     def far_side_reports(self, event: ev.PlayoutReported) -> None:
         """The far side says how much of a reply it has played."""
-        track, context = self._playout.track, self._context
+        track, services = self._playout.track, self._services
         if not self._transport.plays_far_side:  # we see what is played better than it does
             return
         if track and track.reply == event.reply:
             position = self._playout.report(event.samples)
-            context.post(ev.HeardSoFar(context.now(), event.reply, track.heard(position), track.rest_s(position)))
+            services.post(ev.HeardSoFar(services.now(), event.reply, track.heard(position), track.rest_s(position)))
             self._playout.end_if_heard()
         elif cut := self._cut_tracks.get(event.reply):
             heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
-            context.post(ev.ReplyEnded(context.now(), event.reply, heard, cut=True))
+            services.post(ev.ReplyEnded(services.now(), event.reply, heard, cut=True))
 
     def _count_audio(self) -> None:
-        self._context.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ
+        self._services.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ
 
     @property
     def position_s(self) -> float:
@@ -151,26 +151,25 @@ class Mouth:
     # --- inside ---------------------------------------------------------------------------------------------------
 
     def _run(self, number: int, *, released: bool) -> ReplyRun:
-        self._context = self._make_context()
-        run = self._runs[number] = ReplyRun(number, self._context, released=released)
+        run = self._runs[number] = ReplyRun(number, self._make_context(), released=released)
         return run
 
     def _play(self, run: ReplyRun) -> None:
-        self._released_at = (run.number, self._context.now())
+        self._released_at = (run.number, self._services.now())
         self._playout.start(run.track)
 
     def _heard_first(self, reply: int) -> None:
-        context = self._context
+        services = self._services
         number, released_at = self._released_at
         if number == reply:
-            context.meter.timing("response", context.now() - released_at)
-        context.post(ev.ReplyHeard(context.now(), reply))
+            services.meter.timing("response", services.now() - released_at)
+        services.post(ev.ReplyHeard(services.now(), reply))
 
     def _played_out(self, reply: int, heard: str) -> None:
         if run := self._runs.pop(reply, None):
             run.finish()
         self._count_audio()
-        self._context.post(ev.ReplyEnded(self._context.now(), reply, heard))
+        self._services.post(ev.ReplyEnded(self._services.now(), reply, heard))
 
     def live_tracks(self) -> Iterable[Track]:
         """The tracks that are being made or played."""

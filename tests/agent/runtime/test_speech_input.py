@@ -10,8 +10,8 @@ from duologue.core import events as ev
 from duologue.errors import ConfigurationError, StageError, TransportError
 from duologue.ports.asr import Hypothesis
 from duologue.ports.vad import Onset
-from duologue.runtime.hearing import BEHIND_S_MAX, DRIFT_WINDOW_FRAMES, VAD_SOUND_FRAMES, AudioClock
-from duologue.runtime.parts import Note
+from duologue.runtime.session_setup import Note
+from duologue.runtime.speech_input import BEHIND_S_MAX, DRIFT_WINDOW_FRAMES, VAD_SOUND_FRAMES, AudioClock
 from duologue.testing.scripted_asr import ScriptedAsr
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.scripted_vad import ScriptedVad

@@ -7,10 +7,10 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.conversation import HANDLERS, TIMERS, TRANSITIONS, Conversation, Phase, Trigger
 from duologue.core.messages import Message
 from duologue.core.policy import Policy
 from duologue.core.state import Timer
-from duologue.core.turns import HANDLERS, TIMERS, TRANSITIONS, Conversation, Phase, Trigger
 from duologue.errors import ProtocolError
 
 WAYS = {
