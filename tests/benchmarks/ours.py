@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.stages import LONG_REPLY, SHORT_REPLY, Script, voice
 from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ
-from duologue.core.chunking import Chunker
 from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem
 from duologue.measure import ActMeasured, Mark, UtteranceKind, audible_spans, measure
@@ -31,6 +30,7 @@ from duologue.ports import LlmRequest, SpeechAudio, SpeechRequest, TextDelta
 from duologue.runtime.session import Session
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_tts import words_with_places
+from duologue.text.chunking import Chunker
 
 VAD_MS: Final = 20  # the frame that shows the detector that the voice has paused
 STAGE_RUNS: Final = 5

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from duologue.audio import SAMPLE_RATE_HZ
-from duologue.core.chunking import Chunker
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
 from duologue.core.messages import ToolCall
-from duologue.core.spoken_text import SpokenTextFilter
 from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError, StageTimeout
 from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
 from duologue.runtime.playout import Chunk, Track
 from duologue.runtime.services import Services
+from duologue.text.chunking import Chunker
+from duologue.text.spoken_text import SpokenTextFilter
 
 CHUNKS_WAITING_MAX: Final = 32  # beyond it the model's stream is read no further
 UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough to begin with, little to throw away

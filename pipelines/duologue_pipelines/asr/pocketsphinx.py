@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from duologue.audio import Frame
-from duologue.core.transcript import GrowingTranscript, join_words
 from duologue.core.words import Word
 from duologue.errors import ConfigurationError, DuologueError, InternalError, StageOverloaded, StageUnavailable
 from duologue.ports.asr import AsrContext, Hypothesis
+from duologue.text.transcript import GrowingTranscript, join_words
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.outbox import Outbox
 from duologue_pipelines.asr.sphinx_decoders import DecoderLender, Phrases

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 
 from duologue.audio import SAMPLE_RATE_HZ, to_int16
-from duologue.core.transcript import atomic_words
 from duologue.core.words import Word
+from duologue.text.transcript import atomic_words
 from duologue_pipelines.asr.sphinx_decoders import DecoderLender, Lease, Phrases
 from duologue_pipelines.asr.turn_audio import Clip
 from duologue_pipelines.asr.voiced import Voiced, VoicedTrack

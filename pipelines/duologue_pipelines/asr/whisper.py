@@ -14,10 +14,10 @@ from functools import partial
 from typing import ClassVar, Final
 
 from duologue.audio import Frame
-from duologue.core.transcript import GrowingTranscript, join_words
 from duologue.core.words import Word
 from duologue.errors import DuologueError, InternalError
 from duologue.ports.asr import AsrContext, Hypothesis
+from duologue.text.transcript import GrowingTranscript, join_words
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.outbox import Outbox
 from duologue_pipelines.asr.turn_audio import Clip, TurnAudio

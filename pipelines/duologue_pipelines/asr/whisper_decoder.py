@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duologue.audio import SAMPLE_RATE_HZ
-from duologue.core.transcript import atomic_words
 from duologue.core.words import Word, is_cjk, split_words
 from duologue.errors import ConfigurationError, StageError, StageUnavailable
+from duologue.text.transcript import atomic_words
 from duologue_pipelines.asr import guards
 from duologue_pipelines.asr.turn_audio import Clip
 from duologue_pipelines.asr.voiced import Voiced, VoicedTrack

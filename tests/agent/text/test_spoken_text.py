@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from duologue.core.spoken_text import ASIDE_CHARS_MAX, ASIDES_MAX, SPAN_CHARS_MAX, TAG_CHARS_MAX, SpokenTextFilter
+from duologue.text.spoken_text import ASIDE_CHARS_MAX, ASIDES_MAX, SPAN_CHARS_MAX, TAG_CHARS_MAX, SpokenTextFilter
 
 
 def filtered(text: str, *cuts: int) -> tuple[str, list[str]]:

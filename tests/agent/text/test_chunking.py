@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from duologue.core.chunking import FENCE_CHARS_MAX, Chunker
 from duologue.core.words import normal_form, split_words
+from duologue.text.chunking import FENCE_CHARS_MAX, Chunker
 
 Chunks = list[str]
 

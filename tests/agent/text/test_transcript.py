@@ -1,7 +1,7 @@
 """The stable prefix, by literal words and times."""
 
-from duologue.core.transcript import GrowingTranscript, atomic_words, join_words, stable_prefix
 from duologue.core.words import Word, split_words
+from duologue.text.transcript import GrowingTranscript, atomic_words, join_words, stable_prefix
 
 
 def words(text: str, *, start: float = 0.0, each: float = 0.5) -> list[Word]:
