@@ -13,9 +13,8 @@ import pytest
 
 from duologue.audio import Frame
 from duologue.core import actions as act
-from duologue.core import conversation as turns
+from duologue.core import agenda, conversation, floor, migration, overlap, replies, state, tools, turns
 from duologue.core import events as ev
-from duologue.core import handover, listening, overlap, speaking, state, tools
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness
 from duologue.core.history import History
@@ -74,7 +73,7 @@ def forget_to_cancel(patch, when):
 
         return mutant
 
-    around(patch, speaking, "cancel", made)
+    around(patch, replies, "cancel", made)
 
 
 @breaks("silent after the cut")
@@ -97,7 +96,7 @@ def a_speculative_reply_is_released_at_once(patch):
 
         return mutant
 
-    around(patch, speaking, "begin", made)
+    around(patch, replies, "begin", made)
 
 
 @breaks("speculation runs no tool")
@@ -114,7 +113,7 @@ def a_speculative_reply_runs_its_tools(patch):
 
 @breaks("history is what was heard")
 def the_truncation_is_forgotten(patch):
-    around(patch, speaking, "confirm_cut", lambda confirm: lambda core, reply, heard: confirm(core, reply, reply.text))
+    around(patch, floor, "confirm_cut", lambda confirm: lambda core, reply, heard: confirm(core, reply, reply.text))
 
 
 @breaks("tools are answered")
@@ -132,7 +131,7 @@ def a_call_stands_in_the_prompt_without_its_result(patch):
     def made(agent_messages):
         return lambda text, rounds: [message for message in agent_messages(text, rounds) if message.role != "tool"]
 
-    around(patch, turns, "agent_messages", made)
+    around(patch, conversation, "agent_messages", made)
 
 
 @breaks("holds end")
@@ -142,7 +141,7 @@ def nobody_waits_for_the_verdict(patch):
 
 @breaks("goes on from a word")
 def a_reply_taken_over_goes_on_in_mid_word(patch):
-    patch.setattr(handover, "unheard", lambda text, heard: text[len(heard) + 2 :])
+    patch.setattr(migration, "unheard", lambda text, heard: text[len(heard) + 2 :])
 
 
 @breaks("recognition is paired")
@@ -154,12 +153,12 @@ def the_recogniser_is_not_closed(patch):
 
         return mutant
 
-    around(patch, listening, "_close_turn", made)
+    around(patch, turns, "_close_turn", made)
 
 
 @breaks("turns are answered")
 def a_turn_whose_answer_was_cut_unheard_is_forgotten(patch):
-    patch.setattr(listening, "merge_unanswered", lambda core, reply: None)
+    patch.setattr(turns, "merge_unanswered", lambda core, reply: None)
 
 
 @breaks("turns end")
@@ -191,14 +190,14 @@ def advance_meets_one_deadline_only(patch):
         if deadline is not None and deadline <= until:
             self._core.state.now = max(self._core.state.now, deadline)
             self._meet(deadline)
-            speaking.settle(self._core)
+            agenda.settle(self._core)
 
     patch.setattr(Conversation, "_meet_deadlines", mutant)
 
 
 @breaks("queues are bounded")
 def any_number_of_images_is_kept(patch):
-    patch.setattr(listening, "IMAGES_MAX", 10_000)
+    patch.setattr(turns, "IMAGES_MAX", 10_000)
 
 
 @breaks("closed is over")
@@ -207,7 +206,7 @@ def timers_run_on_after_the_end(patch):
         core.go(Trigger.CLOSED)
         core.do(act.CloseSession(core.state.closing))
 
-    patch.setattr(speaking, "_close", mutant)
+    patch.setattr(agenda, "_close", mutant)
 
 
 @breaks("snapshots round trip")
@@ -224,7 +223,7 @@ def a_restored_session_forgets_how_it_paused(patch):
 @breaks("replays the same")
 def a_decision_hangs_on_something_outside(patch):
     calls = count()
-    patch.setattr(listening, "completeness", lambda text, language: list(Completeness)[next(calls) % len(Completeness)])
+    patch.setattr(turns, "completeness", lambda text, language: list(Completeness)[next(calls) % len(Completeness)])
     patch.setattr(checkers.ReplaysTheSame, "every", 1)
 
 
@@ -248,7 +247,7 @@ def a_refused_commit_leaves_a_mark(patch):
 
 @breaks("late results are dropped")
 def results_of_an_earlier_turn_are_taken(patch):
-    patch.setattr(listening, "_turn_numbered", lambda core, number: core.state.turn)
+    patch.setattr(turns, "numbered", lambda core, number: core.state.turn)
 
 
 @breaks("ends")

@@ -10,13 +10,13 @@ Phases and steps are the table `TRANSITIONS`. A step that it lacks raises `Proto
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from duologue.core import agenda, floor, overlap, replies, tools, turns, waiting
 from duologue.core import events as ev
-from duologue.core import listening, overlap, speaking, tools
 from duologue.core.actions import Action
 from duologue.core.codec import from_data, to_data
-from duologue.core.handover import take_over
 from duologue.core.history import History, Item, agent_messages
 from duologue.core.messages import Message
+from duologue.core.migration import take_over
 from duologue.core.policy import Policy
 from duologue.core.state import TRANSITIONS, Core, Phase, State, Timer, Trigger
 from duologue.errors import ProtocolError
@@ -24,47 +24,47 @@ from duologue.errors import ProtocolError
 __all__ = ["TRANSITIONS", "Conversation", "Phase", "Timer", "Trigger"]
 
 HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
-    ev.SpeechStarted: listening.speech_started,
-    ev.SpeechStopped: listening.speech_stopped,
-    ev.PartialTranscript: listening.partial,
-    ev.FinalTranscript: listening.final,
-    ev.RecognitionFailed: listening.recognition_failed,
-    ev.TurnOpened: listening.opened,
-    ev.TurnCommitted: listening.committed,
-    ev.TurnCleared: listening.cleared,
-    ev.TypedTurn: speaking.typed,
-    ev.ImagesShown: listening.images_shown,
-    ev.ReplyRequested: speaking.reply_wanted,
-    ev.SayRequested: speaking.say,
-    ev.InterruptRequested: speaking.interrupt_wanted,
-    ev.PackChanged: listening.pack_changed,
-    ev.EndpointingChanged: listening.endpointing_changed,
-    ev.CloseRequested: speaking.close_wanted,
-    ev.ReplyText: speaking.text_added,
-    ev.ReplyGenerated: speaking.generated,
-    ev.ReplyHeard: speaking.heard_first,
-    ev.HeardSoFar: speaking.heard_so_far,
-    ev.ReplyEnded: speaking.ended,
-    ev.HeardCorrected: speaking.heard_corrected,
-    ev.ReplyFailed: speaking.failed,
+    ev.SpeechStarted: floor.speech_started,
+    ev.SpeechStopped: floor.speech_stopped,
+    ev.PartialTranscript: floor.partial,
+    ev.FinalTranscript: floor.final,
+    ev.RecognitionFailed: floor.recognition_failed,
+    ev.TurnOpened: floor.opened,
+    ev.TurnCommitted: floor.committed,
+    ev.TurnCleared: floor.cleared,
+    ev.TypedTurn: floor.typed,
+    ev.ImagesShown: floor.images_shown,
+    ev.ReplyRequested: waiting.reply_wanted,
+    ev.SayRequested: waiting.say,
+    ev.InterruptRequested: floor.interrupt_wanted,
+    ev.PackChanged: turns.pack_changed,
+    ev.EndpointingChanged: turns.endpointing_changed,
+    ev.CloseRequested: agenda.close_wanted,
+    ev.ReplyText: replies.text_added,
+    ev.ReplyGenerated: replies.generated,
+    ev.ReplyHeard: replies.heard_first,
+    ev.HeardSoFar: replies.heard_so_far,
+    ev.ReplyEnded: floor.ended,
+    ev.HeardCorrected: replies.heard_corrected,
+    ev.ReplyFailed: replies.failed,
     ev.ToolRequested: tools.requested,
     ev.ToolReturned: tools.returned,
-    ev.SummaryMade: speaking.summarised,
+    ev.SummaryMade: agenda.summarised,
 }
 
 TIMERS: Final[Mapping[Timer, Callable[[Core], None]]] = {
-    Timer.ENDPOINT: listening.silence_long_enough,
-    Timer.FINAL: listening.final_overdue,
-    Timer.TURN: listening.turn_too_long,
+    Timer.ENDPOINT: floor.silence_long_enough,
+    Timer.FINAL: floor.final_overdue,
+    Timer.TURN: floor.turn_too_long,
     Timer.HOLD: overlap.hold,
     Timer.VOICE: overlap.voice_long_enough,
     Timer.VERDICT: overlap.verdict_overdue,
-    Timer.CUT: speaking.cut_overdue,
-    Timer.FILLER: tools.filler_due,
-    Timer.UNHEARD: speaking.unheard_too_long,
-    Timer.IDLE: speaking.idle_too_long,
-    Timer.SESSION: speaking.session_too_long,
-    Timer.CLOSE: speaking.close_overdue,
+    Timer.CUT: floor.cut_overdue,
+    Timer.FILLER: waiting.filler_due,
+    Timer.UNHEARD: floor.unheard_too_long,
+    Timer.IDLE: agenda.idle_too_long,
+    Timer.SESSION: agenda.session_too_long,
+    Timer.CLOSE: agenda.close_overdue,
 }
 
 # What still counts when the session is closed: the confirmation of the last cut.
@@ -96,7 +96,7 @@ class Conversation:
         self._core = Core(policy, state, History(policy.history, system))
         if policy.limits.session_s_max is not None:
             self._core.arm(Timer.SESSION, policy.limits.session_s_max)
-        speaking.settle(self._core)
+        agenda.settle(self._core)
 
     # --- beats ----------------------------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Conversation:
                 return
             raise ProtocolError(f"{type(event).__name__} came after the session was closed")
         handler(self._core, event)
-        speaking.settle(self._core)
+        agenda.settle(self._core)
 
     def advance(self, now: float) -> list[Action]:
         """Time is `now`: meet the deadlines up to it, in their order; return what to do."""
@@ -140,7 +140,7 @@ class Conversation:
         while (deadline := self.deadline) is not None and deadline <= until:
             core.state.now = max(core.state.now, deadline)
             self._meet(deadline)
-            speaking.settle(core)
+            agenda.settle(core)
 
     def _meet(self, deadline: float) -> None:
         core = self._core
@@ -221,7 +221,7 @@ class Conversation:
         used tools its own text so far and the results.
         """
         core = self._core
-        making = speaking.live(core, reply)
+        making = replies.live(core, reply)
         if making is None:
             return []
         turn = core.state.turn
@@ -268,5 +268,5 @@ class Conversation:
         twice do, of the others the model is told that their result is unknown.
         """
         take_over(self._core)
-        speaking.settle(self._core)
+        agenda.settle(self._core)
         return self._take_actions()

@@ -4,7 +4,7 @@ A hold is silence already, so deciding may take a moment: an interruption loses 
 gap. While nothing of the reply was heard, the hold only keeps it from starting.
 """
 
-from duologue.core import listening, speaking
+from duologue.core import replies, turns
 from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
 from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
 from duologue.core.state import Core, Reply, Timer, Trigger, Turn, joined
@@ -20,7 +20,7 @@ def begin(core: Core, since: float) -> None:
     state, policy = core.state, core.policy.barge_in
     turn = state.turn
     if turn is None:
-        turn = listening.open_turn(core, since)
+        turn = turns.open_turn(core, since)
         turn.alarm = True
     core.disarm(Timer.FINAL)
     if not _may_interrupt(core):
@@ -96,7 +96,7 @@ def late_words(core: Core) -> None:
     if _judge(core) is Verdict.INTERRUPTION:
         interrupt(core)
     elif turn.final_mark == turn.mark:
-        listening.dismiss_parked(core, what_it_was(core, turn))
+        turns.dismiss_parked(core, what_it_was(core, turn))
 
 
 def what_it_was(core: Core, turn: Turn) -> str:
@@ -111,9 +111,8 @@ def interrupt(core: Core) -> None:
     core.go(Trigger.JUDGED_INTERRUPTION if state.voice else Trigger.JUDGED_INTERRUPTION_LATE)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
     core.turn.alarm = False
-    listening.change_pack(core)
-    speaking.cancel(core, "interrupted" if reply.heard else "continued")
-    listening.floor_is_free(core)
+    turns.change_pack(core)
+    replies.cancel(core, "interrupted" if reply.heard else "continued")
 
 
 def false_alarm(core: Core, reason: str) -> None:

@@ -1,7 +1,7 @@
 """Everything the core knows, as data: phases, the transition table, the open turn, the live reply, the timers.
 
-Nothing here decides. `listening`, `overlap`, `speaking` and `tools` do, each over the one `Core`; `turns` is their
-door. All of it can be written as JSON and read back, which is how a session is handed to another process.
+Nothing here decides. The modules above do, each over the one `Core`; `conversation` is their door. All of it can be
+written as JSON and read back, which is how a session is handed to another process.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,9 @@ class Phase(StrEnum):
     AGENT_SPEAKING = "agent_speaking"
     OVERLAP = "overlap"
     CLOSED = "closed"
+
+
+AGENT_HAS_FLOOR: Final = (Phase.THINKING, Phase.AGENT_SPEAKING)
 
 
 class Trigger(StrEnum):

@@ -4,12 +4,12 @@ A tool runs only when its reply is released: a speculative reply must not have e
 tools that allow it are stopped; the others finish, and what they did is remembered.
 """
 
-from duologue.core import speaking
-from duologue.core.actions import CancelTool, ContinueReply, RunTool, SpeakFiller
+from duologue.core import waiting
+from duologue.core.actions import CancelTool, ContinueReply, RunTool
 from duologue.core.events import ToolRequested, ToolReturned
 from duologue.core.history import ToolRound
 from duologue.core.messages import ToolCall
-from duologue.core.state import Call, Core, Phase, Reply, Timer
+from duologue.core.state import Call, Core, Reply, Timer
 
 CALLS_MAX = 16  # of one round; more is a model run wild, and each further one is answered with a refusal
 OUTPUT_CHARS_MAX = 20_000  # a tool's result is cut there: it goes into a prompt
@@ -39,7 +39,7 @@ def start_waiting(core: Core, reply: Reply) -> None:
 def _start(core: Core, reply: Reply, call: Call) -> None:
     now = core.state.now
     call.deadline = now + call.timeout_s
-    expect_filler(core, reply, core.policy.reply.filler_after_s)
+    waiting.expect_filler(core, reply, core.policy.reply.filler_after_s)
     core.do(RunTool(reply.number, call.call_id, call.name, call.arguments, call.far_side))
 
 
@@ -76,7 +76,7 @@ def continue_when_answered(core: Core, reply: Reply) -> None:
     reply.calls = []
     reply.generated = False
     core.disarm(Timer.FILLER)
-    speaking.expect_to_hear(core, reply)
+    waiting.expect_to_hear(core, reply)
     core.do(ContinueReply(reply.number, tools=len(reply.rounds) < core.policy.reply.tool_rounds_max))
 
 
@@ -107,21 +107,3 @@ def abandon(core: Core, reply: Reply, reason: str) -> None:
         else:
             core.state.orphans = [*core.state.orphans, call][-CALLS_MAX:]
     reply.calls = []
-
-
-def expect_filler(core: Core, reply: Reply, after_s: float) -> None:
-    """If the wait is not over in `after_s`, it is covered: once a reply, by whichever wait is longest first."""
-    if not reply.filler_said and reply.script is None and core.policy.reply.fillers:
-        due = core.state.now + after_s
-        core.arm(Timer.FILLER, min(due, core.state.timers.get(Timer.FILLER, due)))
-
-
-def filler_due(core: Core) -> None:
-    """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
-    state, reply = core.state, core.reply
-    free = state.phase in (Phase.THINKING, Phase.AGENT_SPEAKING)
-    if free and (not reply.text or any(call.output is None for call in reply.calls)):
-        fillers = core.policy.reply.fillers
-        reply.filler_said = True
-        core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))
-        state.fillers_said += 1

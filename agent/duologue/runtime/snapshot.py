@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from duologue.core.codec import to_data
 from duologue.core.conversation import Conversation
-from duologue.core.handover import unheard
 from duologue.core.messages import ToolSpec
+from duologue.core.migration import unheard
 from duologue.core.policy import Policy
 from duologue.errors import ProtocolError
 

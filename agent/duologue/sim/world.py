@@ -16,7 +16,7 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.core.conversation import Conversation, Phase
-from duologue.core.handover import unheard
+from duologue.core.migration import unheard
 from duologue.core.state import State
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from duologue.core import conversation as turns
+from duologue.core import conversation
 from duologue.core.events import ReplyHeard
 from duologue.sim import cli
 
@@ -38,6 +38,6 @@ def test_a_log_tells_circumstances_events_and_actions(whole, capsys):
 
 
 def test_a_log_ends_with_the_rules_that_were_broken(monkeypatch, capsys):
-    monkeypatch.setitem(turns.HANDLERS, ReplyHeard, lambda core, event: 1 / 0)
+    monkeypatch.setitem(conversation.HANDLERS, ReplyHeard, lambda core, event: 1 / 0)
     assert cli.run(replay=5) == 1
     assert "! nothing raises: ZeroDivisionError" in capsys.readouterr().out.splitlines()[-1]

@@ -1,6 +1,6 @@
 """A session goes on in another process: what died with the old one is begun again, nothing that was said is lost."""
 
-from duologue.core import listening, speaking, tools
+from duologue.core import floor, replies, tools, turns
 from duologue.core.actions import ResumePlayout
 from duologue.core.state import Core, Phase, Reply, Timer, Trigger
 
@@ -15,7 +15,7 @@ def take_over(core: Core) -> None:
     core.state.summarising, core.state.summary_outdated = 0, False
     _take_over_reply(core)
     _take_over_turn(core)
-    speaking.cut_overdue(core)
+    floor.cut_overdue(core)
 
 
 def unheard(text: str, heard: str) -> str:
@@ -44,12 +44,12 @@ def _take_over_turn(core: Core) -> None:
     state.voice = False
     if turn is None:
         return
-    fresh = listening.open_turn(core, state.now, by_hand=turn.by_hand)
+    fresh = turns.open_turn(core, state.now, by_hand=turn.by_hand)
     fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
     fresh.merged, fresh.owed, fresh.alarm, fresh.over = turn.merged, turn.owed, turn.alarm, turn.over
     if state.phase is Phase.USER_SPEAKING and not fresh.by_hand:
         core.go(Trigger.SPEECH_STOPPED)
-    listening.floor_is_free(core)
+    floor.floor_is_free(core)
 
 
 def _take_over_reply(core: Core) -> None:
@@ -70,13 +70,13 @@ def _take_over_reply(core: Core) -> None:
     if reply.generated or reply.script is not None:
         going_on = Reply(0, reply.turn, script=unheard(text, reply.heard_text), interruptible=reply.interruptible)
         going_on.in_history, going_on.apology = reply.in_history, reply.apology
-        speaking.begin(core, going_on)
+        replies.begin(core, going_on)
     else:
         instructions = reply.instructions if reply.instructions is not None else core.history.system
         started = bool(reply.heard_text.strip()) and reply.in_history  # else the model can't know how far it was
         going_on = Reply(0, reply.turn, instructions=instructions + CARRY_ON if started else reply.instructions)
         going_on.in_history = reply.in_history
-        speaking.begin(core, going_on)
+        replies.begin(core, going_on)
     if state.phase is Phase.AGENT_SPEAKING:
         going_on.heard = True
     if state.phase is Phase.OVERLAP:

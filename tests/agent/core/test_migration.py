@@ -5,8 +5,8 @@ import pytest
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
-from duologue.core.handover import CARRY_ON, UNKNOWN_RESULT, unheard
 from duologue.core.history import AgentItem
+from duologue.core.migration import CARRY_ON, UNKNOWN_RESULT, unheard
 
 
 def test_a_free_floor_is_taken_over_as_it_is(begin):

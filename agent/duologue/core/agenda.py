@@ -1,0 +1,107 @@
+"""What comes next when nobody has the floor: what waits to be said, idle time, the end; and the memory's upkeep."""
+
+from duologue.core import floor, replies, turns, waiting
+from duologue.core.actions import CloseSession, SummariseHistory
+from duologue.core.events import CloseRequested, SummaryMade
+from duologue.core.state import AGENT_HAS_FLOOR, Core, Phase, Reply, Timer, Trigger, Wish
+
+
+def settle(core: Core) -> None:
+    """After each step: if nobody has the floor, say what waits, or close, or begin to count idle time."""
+    state, idle_s = core.state, core.policy.limits.idle_s
+    if state.phase is not Phase.LISTENING or state.wishes:
+        core.disarm(Timer.IDLE)
+    if state.phase is Phase.LISTENING and not state.cutting:
+        if state.wishes:
+            _fulfil(core, state.wishes.pop(0))
+        elif state.closing:
+            _close(core)
+        elif idle_s is not None and Timer.IDLE not in state.timers:
+            core.arm(Timer.IDLE, state.now + idle_s)
+    if state.phase is not Phase.CLOSED:
+        fold_when_due(core)
+
+
+def _fulfil(core: Core, wanted: Wish) -> None:
+    core.go(Trigger.REPLY_BEGUN)
+    turns.change_pack(core)
+    replies.begin(
+        core,
+        Reply(
+            0,
+            turns.end_typed(core, wanted) if wanted.kind == "typed" else wanted.turn,
+            script=wanted.text if wanted.kind in ("say", "apology") else None,
+            interruptible=wanted.interruptible,
+            in_history=wanted.in_history,
+            apology=wanted.kind == "apology",
+            instructions=wanted.instructions,
+        ),
+    )
+
+
+def fold_when_due(core: Core) -> None:
+    """Ask for a summary when the budget is used up; where none comes, an extract takes its place."""
+    state, history = core.state, core.history
+    while history.over_hard_limit and (due := history.overdue()):
+        history.fold(due, history.extract(due))
+        state.summary_outdated = bool(state.summarising)
+    if not state.summarising and (due := history.overdue()):
+        state.summarising = due
+        core.do(SummariseHistory(due))
+
+
+def summarised(core: Core, event: SummaryMade) -> None:
+    """The summary is there, or (empty) has failed. One that came too late for what it sums up is dropped."""
+    state = core.state
+    if not state.summarising or event.items != state.summarising:
+        return
+    if not state.summary_outdated:
+        core.history.fold(event.items, event.text or core.history.extract(event.items))
+    state.summarising, state.summary_outdated = 0, False
+
+
+def idle_too_long(core: Core) -> None:
+    """Silence on both sides: ask after the user, and in the end say goodbye."""
+    state, limits = core.state, core.policy.limits
+    if state.idle_prompts_said < len(limits.idle_prompts):
+        state.wishes.append(Wish("say", limits.idle_prompts[state.idle_prompts_said]))
+        state.idle_prompts_said += 1
+    else:
+        _say_goodbye(core, "idle")
+
+
+def session_too_long(core: Core) -> None:
+    """The session's time is up."""
+    _say_goodbye(core, "time limit")
+
+
+def _say_goodbye(core: Core, reason: str) -> None:
+    waiting.refuse_waiting(core, "closing")
+    if core.policy.limits.farewell:
+        core.state.wishes.append(Wish("say", core.policy.limits.farewell))
+    close_wanted(core, CloseRequested(core.state.now, reason))
+
+
+def close_wanted(core: Core, event: CloseRequested) -> None:
+    """End the session: now, or when what is being said is said."""
+    state = core.state
+    state.closing = state.closing or event.reason or "closed"
+    if Timer.CLOSE not in state.timers:
+        core.arm(Timer.CLOSE, state.now + core.policy.limits.close_s_max)
+    core.disarm(Timer.SESSION, Timer.IDLE)
+    floor.dismiss_for_closing(core)
+    if not event.finish:
+        close_overdue(core)
+
+
+def close_overdue(core: Core) -> None:
+    """The agent has talked long enough: silence it. The session is closed when it is known what was heard."""
+    waiting.refuse_waiting(core, "closing")
+    if core.state.phase in AGENT_HAS_FLOOR:
+        floor.silence(core, "closing")
+
+
+def _close(core: Core) -> None:
+    core.go(Trigger.CLOSED)
+    core.state.timers.clear()
+    core.do(CloseSession(core.state.closing))

@@ -1,0 +1,229 @@
+"""The user's turn: opened, recognised, counted out, ended or dismissed. What it does to the agent's reply, and the
+other way round, is `overlap`'s and `floor`'s.
+"""
+
+from duologue.core import replies, waiting
+from duologue.core.actions import CloseRecognition, FinaliseRecognition, OpenRecognition, TurnDismissed, TurnEnded
+from duologue.core.barge_in import Verdict, judge_words
+from duologue.core.endpointing import PAUSE_S_MIN, PAUSES_KEPT, Completeness, completeness, required_silence_s
+from duologue.core.events import EndpointingChanged, FinalTranscript, PackChanged, PartialTranscript
+from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish, joined
+from duologue.core.words import normal_form, split_words
+
+# So many words of a partial are hardly all wrong. Before that only settled ones count: a hold is silent, it can wait.
+UNSETTLED_WORDS_MIN = 3
+IMAGES_MAX = 8  # waiting to go with a turn; older ones give way
+
+
+def normal_words(text: str) -> str:
+    """`text` without case, punctuation and double spaces: what decides whether a speculative reply still fits."""
+    return " ".join(filter(None, map(normal_form, split_words(text))))
+
+
+def open_by_hand(turn: Turn | None) -> bool:
+    return turn is not None and turn.by_hand and not turn.over
+
+
+def open_turn(core: Core, since: float, *, by_hand: bool = False) -> Turn:
+    """A new turn, recognised from `since` on."""
+    state = core.state
+    if core.state.phase is not Phase.OVERLAP:  # what begins over the agent may be a cough, and no turn at all
+        change_pack(core)
+    state.turns += 1
+    state.turn = turn = Turn(state.turns, since, by_hand=by_hand, voice_since=since, voice_until=since)
+    bound(core, turn)
+    core.do(OpenRecognition(turn.number, since))
+    return turn
+
+
+def bound(core: Core, turn: Turn) -> None:
+    core.arm(Timer.TURN, max(core.state.now, turn.since + core.policy.endpointing.turn_s_max))
+
+
+def change_pack(core: Core) -> None:
+    """A pack that was changed speaks from the next turn on."""
+    if core.state.next_pack:
+        core.state.pack, core.history.system = core.state.next_pack
+        core.state.next_pack = None
+
+
+def finalise(core: Core, turn: Turn) -> None:
+    """Ask the recogniser for its last word on the turn so far."""
+    turn.mark += 1
+    if turn.failed:  # nobody will answer
+        turn.final_mark = turn.mark
+    else:
+        core.do(FinaliseRecognition(turn.number, turn.mark))
+
+
+def remember_pause(core: Core, pause_s: float) -> None:
+    """The user paused so long and went on: the next wait is stretched by it."""
+    if pause_s >= PAUSE_S_MIN:
+        core.state.pauses = [*core.state.pauses, pause_s][-PAUSES_KEPT:]
+
+
+def numbered(core: Core, number: int) -> Turn | None:
+    turn = core.state.turn
+    return turn if turn is not None and turn.number == number else None
+
+
+def settled_words(event: PartialTranscript) -> str:
+    """The stable words of a partial; all of them once there are several, for recognisers that settle nothing."""
+    words = split_words(event.text)
+    return event.text if len(words) >= UNSETTLED_WORDS_MIN else " ".join(words[: event.stable])
+
+
+def sure_words(core: Core, event: FinalTranscript) -> str:
+    """The words of a final that the recogniser itself believes in; all of them where it does not say."""
+    least = core.policy.barge_in.word_probability_min
+    if all(word.probability is None or word.probability >= least for word in event.words):
+        return event.text
+    return " ".join(word.text for word in event.words if word.probability is None or word.probability >= least)
+
+
+def drop_stale_speculation(core: Core) -> None:
+    reply, turn = core.state.reply, core.state.turn
+    if reply and turn and not reply.released and reply.basis != normal_words(turn.words):
+        replies.cancel(core, "continued")
+
+
+def speculate(core: Core) -> None:
+    """Begin the reply before the turn is known to be over, if the words are there and sound as if they could be all."""
+    state, turn, policy = core.state, core.turn, core.policy.reply
+    if turn.final_mark < turn.mark or state.cutting or not turn.words:
+        return
+    drop_stale_speculation(core)
+    if state.reply or state.cutting or turn.alarm or turn.failed or turn.speculations >= policy.speculations_max:
+        return
+    wanted = policy.speculate and state.automatic and state.reply_automatically and not turn.over
+    if wanted and completeness(turn.words, turn.language) is not Completeness.INCOMPLETE:
+        turn.speculations += 1
+        replies.begin(core, Reply(0, turn.number, basis=normal_words(turn.words), released=False))
+
+
+def arm_endpoint(core: Core) -> None:
+    """Count the silence from the last voiced sample; how much is needed depends on the words."""
+    state, turn = core.state, core.turn
+    if turn.over or turn.by_hand:
+        return
+    how = completeness(turn.words, turn.language)
+    silence_s = required_silence_s(core.policy.endpointing, how, state.pauses)
+    core.arm(Timer.ENDPOINT, max(state.now, turn.voice_until + silence_s))
+
+
+def reason_to_dismiss(core: Core, turn: Turn) -> str:
+    shown = turn.by_hand and core.state.images  # a picture alone is a turn if the hand says so
+    if not turn.words and not shown:
+        return "not recognised" if turn.failed else "noise"
+    doubted = turn.final_mark == turn.heard_mark and turn.text and not turn.evidence
+    if doubted and not turn.prefix and not turn.by_hand and turn.voiced_s < core.policy.barge_in.voice_s:
+        return "noise"  # a short sound, made into words that the recogniser itself does not believe
+    if turn.alarm and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
+        return "backchannel"
+    return ""
+
+
+def end(core: Core, turn: Turn) -> None:
+    state = core.state
+    wanted = state.reply_automatically
+    core.go(Trigger.TURN_ENDED if wanted else Trigger.TURN_DISMISSED)
+    _close_turn(core, turn)
+    images, state.images = tuple(state.images), []
+    core.do(TurnEnded(turn.number, turn.words, images, turn.merged))
+    core.history.extend_user(turn.number, turn.merged, turn.words, images)
+    answering(core, turn.number, turn.voice_until)
+    reply, basis = state.reply, normal_words(turn.words)
+    if not wanted:
+        replies.cancel(core, "no reply wanted")
+        core.do(TurnDismissed(turn.number, "no reply wanted", turn.words))
+    elif reply and reply.basis == basis:
+        replies.release(core, reply)
+    else:
+        replies.cancel(core, "superseded")
+        replies.begin(core, Reply(0, turn.number, basis=basis))
+
+
+def _close_turn(core: Core, turn: Turn) -> None:
+    core.state.turn = None
+    core.disarm(Timer.ENDPOINT, Timer.FINAL, Timer.TURN, Timer.HOLD, Timer.VOICE, Timer.VERDICT)
+    core.do(CloseRecognition(turn.number))
+
+
+def dismiss(core: Core, reason: str) -> None:
+    core.go(Trigger.TURN_DISMISSED)
+    turn = core.turn
+    _close_turn(core, turn)
+    replies.cancel(core, reason)
+    core.do(TurnDismissed(turn.number, reason, turn.words))
+    if reason == "not recognised":
+        waiting.apologise(core)
+    elif (owed := turn.owed or turn.merged) and reason != "closing":  # it silenced an answer for nothing
+        core.state.wishes.insert(0, Wish("reply", turn=owed))
+
+
+def dismiss_parked(core: Core, reason: str) -> None:
+    """Give up a turn that began over the agent and was not judged in time."""
+    if turn := core.state.turn:
+        _close_turn(core, turn)
+        core.do(TurnDismissed(turn.number, reason, turn.words))
+
+
+def merge_unanswered(core: Core, reply: Reply) -> None:
+    """`reply` was cut before a word of it was heard: the open turn continues the one that it was to answer.
+
+    If that is too long ago the turn is one of its own; but if it comes to nothing, the earlier one is owed an answer.
+    """
+    turn, history = core.state.turn, core.history
+    if turn is None or not reply.turn:
+        return
+    earlier = history.user_item(reply.turn)
+    gap_s = turn.since - core.state.answered_until
+    if earlier is None or earlier is not history.items[-1] or gap_s > core.policy.endpointing.merge_s:
+        turn.owed = reply.turn
+        return
+    turn.merged = reply.turn
+    turn.prefix = joined(earlier.text, turn.prefix)
+    remember_pause(core, gap_s)
+
+
+def show(core: Core, images: tuple[str, ...]) -> None:
+    """Keep `images` until a turn ends that they can go with."""
+    if images:
+        core.state.images = [*core.state.images, *images][-IMAGES_MAX:]
+        reply = core.state.reply
+        if reply and not reply.released:
+            replies.cancel(core, "continued")
+
+
+def pack_changed(core: Core, event: PackChanged) -> None:
+    """Another pack, from the next turn on."""
+    core.state.next_pack = (event.name, event.system)
+
+
+def endpointing_changed(core: Core, event: EndpointingChanged) -> None:
+    """Turns end by silence or by commit from now on. An open turn waits for a commit as soon as one is asked for."""
+    core.state.automatic = event.automatic
+    core.state.reply_automatically = event.reply_automatically
+    if not event.automatic and core.state.turn:
+        core.state.turn.by_hand = True
+        core.disarm(Timer.ENDPOINT)
+
+
+def answering(core: Core, turn: int, until: float) -> None:
+    """Turn `turn`, whose voice ended at `until`, is the one to be answered now; apologies for earlier ones are late."""
+    state = core.state
+    state.answered_turn, state.answered_until = turn, until
+    state.idle_prompts_said = 0
+    state.wishes = [waiting for waiting in state.wishes if waiting.kind != "apology"]
+
+
+def end_typed(core: Core, wanted: Wish) -> int:
+    """A typed turn becomes history; its number."""
+    state = core.state
+    state.turns += 1
+    show(core, wanted.images)
+    images, state.images = tuple(state.images), []
+    answering(core, state.turns, state.now)
+    core.history.add_user(state.turns, wanted.text, images)
+    core.do(TurnEnded(state.turns, wanted.text, images))
+    return state.turns

@@ -1,0 +1,70 @@
+"""What waits for the floor, and how a wait for the agent's words is covered.
+
+Nothing here takes the floor: `agenda` does, when it is free.
+"""
+
+from duologue.core.actions import RefuseSay, SpeakFiller
+from duologue.core.events import ReplyRequested, SayRequested
+from duologue.core.state import Core, Phase, Reply, Timer, Wish
+
+
+def apologise(core: Core) -> None:
+    """Say aloud, next, that something went wrong."""
+    core.state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
+
+
+def wish(core: Core, wanted: Wish) -> None:
+    """Queue something to be said or answered; refused beyond the bound and while closing. What is typed goes first."""
+    state = core.state
+    if state.closing or len(state.wishes) >= core.policy.reply.queue_max:
+        core.do(RefuseSay(wanted.text, "closing" if state.closing else "too much is waiting to be said"))
+    elif wanted.kind == "typed":
+        state.wishes.insert(sum(waiting.kind == "typed" for waiting in state.wishes), wanted)
+    else:
+        state.wishes.append(wanted)
+
+
+def refuse_waiting(core: Core, reason: str, kinds: tuple[str, ...] = ("say", "reply", "typed", "apology")) -> None:
+    """Drop what waits to be said or answered, and say so."""
+    waiting, core.state.wishes = core.state.wishes, []
+    for wanted in waiting:
+        if wanted.kind in kinds:
+            core.do(RefuseSay(wanted.text, reason))
+        else:
+            core.state.wishes.append(wanted)
+
+
+def say(core: Core, event: SayRequested) -> None:
+    """`session.say`: word for word, when the floor is free."""
+    wish(core, Wish("say", event.text, interruptible=event.interruptible, in_history=event.in_history))
+
+
+def reply_wanted(core: Core, event: ReplyRequested) -> None:
+    """A reply on request: when the floor is free."""
+    wish(core, Wish("reply", instructions=event.instructions, in_history=event.in_history))
+
+
+def expect_to_hear(core: Core, reply: Reply) -> None:
+    """The model is at work on what will be heard: cover the wait if it is long, give up if it is too long."""
+    policy = core.policy.reply
+    core.arm(Timer.UNHEARD, core.state.now + policy.unheard_s_max)
+    if not reply.text:
+        expect_filler(core, reply, policy.late_after_s)
+
+
+def expect_filler(core: Core, reply: Reply, after_s: float) -> None:
+    """If the wait is not over in `after_s`, it is covered: once a reply, by whichever wait is longest first."""
+    if not reply.filler_said and reply.script is None and core.policy.reply.fillers:
+        due = core.state.now + after_s
+        core.arm(Timer.FILLER, min(due, core.state.timers.get(Timer.FILLER, due)))
+
+
+def filler_due(core: Core) -> None:
+    """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
+    state, reply = core.state, core.reply
+    free = state.phase in (Phase.THINKING, Phase.AGENT_SPEAKING)
+    if free and (not reply.text or any(call.output is None for call in reply.calls)):
+        fillers = core.policy.reply.fillers
+        reply.filler_said = True
+        core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))
+        state.fillers_said += 1
