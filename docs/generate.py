@@ -71,16 +71,43 @@ def transition_table(transitions: Transitions) -> str:
     return "\n".join([*lines, ""])
 
 
-def _states() -> str:
-    from duologue.core.state import TRANSITIONS
+def _turn_states() -> str:
+    from duologue.core.machines import TURN
 
-    return state_diagram(TRANSITIONS)
+    return state_diagram(TURN)
 
 
-def _transitions() -> str:
-    from duologue.core.state import TRANSITIONS
+def _reply_states() -> str:
+    from duologue.core.machines import REPLY
 
-    return transition_table(TRANSITIONS)
+    return state_diagram(REPLY)
+
+
+def _phases() -> str:
+    """One row a state of the turn, one column a state of the reply: the phase; nothing where there is no such pair."""
+    from duologue.core.machines import PHASES, TurnState
+
+    replies = list(dict.fromkeys(reply for _, reply in PHASES))
+    lines = [f"| turn \\ reply | {' | '.join(reply.value for reply in replies)} |", "|---" * (len(replies) + 1) + "|"]
+    for turn in TurnState:
+        row = [PHASES[turn, reply].value if (turn, reply) in PHASES else "" for reply in replies]
+        lines.append(f"| **{turn.value}** | {' | '.join(row)} |")
+    return "\n".join([*lines, ""])
+
+
+def _joint_rules() -> str:
+    """One row a rule: what happens, in which pairs of states, and what the rule does, by its docstring."""
+    from duologue.core.floor import RULES, Holder
+
+    lines = ["| what happens | the turn is | the agent has the floor | then |", "|---|---|---|---|"]
+    for happening, rules in RULES.items():
+        for holder in Holder:
+            for rule in dict.fromkeys(rule for joint, rule in rules.items() if joint[1] is holder):
+                turns = [turn.value for (turn, who), found in rules.items() if found is rule and who is holder]
+                does = (inspect.getdoc(rule) or "").split("\n")[0].rstrip(".")
+                floor = "yes" if holder is Holder.AGENT else "no"
+                lines.append(f"| {happening.value} | {', '.join(turns)} | {floor} | {does} |")
+    return "\n".join([*lines, ""])
 
 
 def _toml(value: Any) -> str:
@@ -186,8 +213,10 @@ def _figures() -> str:
 
 
 PARTS: Final[dict[str, Callable[[], str]]] = {
-    "states": _states,
-    "transitions": _transitions,
+    "turn": _turn_states,
+    "reply": _reply_states,
+    "phases": _phases,
+    "joint-rules": _joint_rules,
     "settings": _settings,
     "options": _options,
     "figures": _figures,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from duologue import errors
-    from duologue.core.conversation import Phase
+    from duologue.core.machines import Phase
     from duologue.core.messages import ToolSpec
     from duologue.core.policy import Policy
     from duologue.packs import Pack, find_pack
@@ -26,7 +26,7 @@ _HOME = {
     "Note": "duologue.runtime.session_setup",
     "Pack": "duologue.packs",
     "Persona": "duologue.runtime.session_setup",
-    "Phase": "duologue.core.conversation",
+    "Phase": "duologue.core.machines",
     "Policy": "duologue.core.policy",
     "Session": "duologue.runtime.session",
     "Settings": "duologue.settings",

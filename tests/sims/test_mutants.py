@@ -13,12 +13,12 @@ import pytest
 
 from duologue.audio import Frame
 from duologue.core import actions as act
-from duologue.core import agenda, conversation, floor, migration, overlap, replies, state, tools, turns
+from duologue.core import agenda, conversation, migration, overlap, replies, tools, turns
 from duologue.core import events as ev
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness
 from duologue.core.history import History
-from duologue.core.state import Phase, Timer, Trigger
+from duologue.core.state import Timer
 from duologue.errors import ProtocolError
 from duologue.runtime import playout, speech_input
 from duologue.runtime.playout import Chunk, Playout
@@ -113,7 +113,7 @@ def a_speculative_reply_runs_its_tools(patch):
 
 @breaks("history is what was heard")
 def the_truncation_is_forgotten(patch):
-    around(patch, floor, "confirm_cut", lambda confirm: lambda core, reply, heard: confirm(core, reply, reply.text))
+    around(patch, rules, "confirm_cut", lambda confirm: lambda core, reply, heard: confirm(core, reply, reply.text))
 
 
 @breaks("tools are answered")
@@ -153,7 +153,7 @@ def the_recogniser_is_not_closed(patch):
 
         return mutant
 
-    around(patch, turns, "_close_turn", made)
+    around(patch, turns, "close_turn", made)
 
 
 @breaks("turns are answered")
@@ -172,15 +172,16 @@ def a_final_loses_its_last_letters(patch):
     patch.setitem(HANDLERS, ev.FinalTranscript, lambda core, event: final(core, replace(event, text=event.text[:-3])))
 
 
-@breaks("phases follow the table")
-def a_voice_in_silence_leads_to_thinking(patch):
-    def mutant(self, trigger):
-        go(self, trigger)
-        if trigger is Trigger.SPEECH_STARTED and self.state.phase is Phase.USER_SPEAKING:
-            self.state.phase = Phase.AGENT_SPEAKING
+@breaks("the invariant holds")
+def a_timer_outlives_its_turn(patch):
+    def mutant(core, turn):
+        at = core.state.timers.get(Timer.TURN)
+        close_turn(core, turn)
+        if at is not None:
+            core.arm(Timer.TURN, at)
 
-    go = state.Core.go
-    patch.setattr(state.Core, "go", mutant)
+    close_turn = turns.close_turn
+    patch.setattr(turns, "close_turn", mutant)
 
 
 @breaks("deadlines progress")
@@ -188,9 +189,9 @@ def advance_meets_one_deadline_only(patch):
     def mutant(self, until):
         deadline = self.deadline
         if deadline is not None and deadline <= until:
-            self._core.state.now = max(self._core.state.now, deadline)
+            self.core.state.now = max(self.core.state.now, deadline)
             self._meet(deadline)
-            agenda.settle(self._core)
+            agenda.settle(self.core)
 
     patch.setattr(Conversation, "_meet_deadlines", mutant)
 
@@ -203,7 +204,7 @@ def any_number_of_images_is_kept(patch):
 @breaks("closed is over")
 def timers_run_on_after_the_end(patch):
     def mutant(core):
-        core.go(Trigger.CLOSED)
+        core.state.closed = True
         core.do(act.CloseSession(core.state.closing))
 
     patch.setattr(agenda, "_close", mutant)
@@ -213,7 +214,7 @@ def timers_run_on_after_the_end(patch):
 def a_restored_session_forgets_how_it_paused(patch):
     def mutant(cls, policy, snapshot):
         restored = restore(policy, snapshot)
-        restored._core.state.replies += 1
+        restored.core.state.replies += 1
         return restored
 
     restore = Conversation.restore
@@ -238,7 +239,7 @@ def a_first_sound_is_refused(patch):
 @breaks("a refusal changes nothing")
 def a_refused_commit_leaves_a_mark(patch):
     def mutant(core, event):
-        core.state.alarms.append(event.at)
+        core.state.false_alarms.append(event.at)
         committed(core, event)
 
     committed = HANDLERS[ev.TurnCommitted]

@@ -1,29 +1,31 @@
 """What comes next when nobody has the floor: what waits to be said, idle time, the end; and the memory's upkeep."""
 
-from duologue.core import floor, replies, turns, waiting
+from duologue.core import floor, replies, rules, turns, waiting
 from duologue.core.actions import CloseSession, SummariseHistory
 from duologue.core.events import CloseRequested, SummaryMade
-from duologue.core.state import AGENT_HAS_FLOOR, Core, Phase, Reply, Timer, Trigger, Wish
+from duologue.core.floor import Happening
+from duologue.core.machines import TurnState
+from duologue.core.state import Core, QueuedReply, Reply, Timer
 
 
 def settle(core: Core) -> None:
     """After each step: if nobody has the floor, say what waits, or close, or begin to count idle time."""
     state, idle_s = core.state, core.policy.limits.idle_s
-    if state.phase is not Phase.LISTENING or state.wishes:
+    nobody = state.turn is None and state.reply is None and not state.closed
+    if not nobody or state.queue:
         core.disarm(Timer.IDLE)
-    if state.phase is Phase.LISTENING and not state.cutting:
-        if state.wishes:
-            _fulfil(core, state.wishes.pop(0))
+    if nobody and not state.cutting:
+        if state.queue:
+            _fulfil(core, state.queue.pop(0))
         elif state.closing:
             _close(core)
         elif idle_s is not None and Timer.IDLE not in state.timers:
             core.arm(Timer.IDLE, state.now + idle_s)
-    if state.phase is not Phase.CLOSED:
+    if not state.closed:
         fold_when_due(core)
 
 
-def _fulfil(core: Core, wanted: Wish) -> None:
-    core.go(Trigger.REPLY_BEGUN)
+def _fulfil(core: Core, wanted: QueuedReply) -> None:
     turns.change_pack(core)
     replies.begin(
         core,
@@ -64,7 +66,7 @@ def idle_too_long(core: Core) -> None:
     """Silence on both sides: ask after the user, and in the end say goodbye."""
     state, limits = core.state, core.policy.limits
     if state.idle_prompts_said < len(limits.idle_prompts):
-        state.wishes.append(Wish("say", limits.idle_prompts[state.idle_prompts_said]))
+        state.queue.append(QueuedReply("say", limits.idle_prompts[state.idle_prompts_said]))
         state.idle_prompts_said += 1
     else:
         _say_goodbye(core, "idle")
@@ -76,9 +78,9 @@ def session_too_long(core: Core) -> None:
 
 
 def _say_goodbye(core: Core, reason: str) -> None:
-    waiting.refuse_waiting(core, "closing")
+    waiting.refuse_queued(core, "closing")
     if core.policy.limits.farewell:
-        core.state.wishes.append(Wish("say", core.policy.limits.farewell))
+        core.state.queue.append(QueuedReply("say", core.policy.limits.farewell))
     close_wanted(core, CloseRequested(core.state.now, reason))
 
 
@@ -89,19 +91,19 @@ def close_wanted(core: Core, event: CloseRequested) -> None:
     if Timer.CLOSE not in state.timers:
         core.arm(Timer.CLOSE, state.now + core.policy.limits.close_s_max)
     core.disarm(Timer.SESSION, Timer.IDLE)
-    floor.dismiss_for_closing(core)
+    floor.apply(core, Happening.CLOSING)
     if not event.finish:
         close_overdue(core)
 
 
 def close_overdue(core: Core) -> None:
     """The agent has talked long enough: silence it. The session is closed when it is known what was heard."""
-    waiting.refuse_waiting(core, "closing")
-    if core.state.phase in AGENT_HAS_FLOOR:
-        floor.silence(core, "closing")
+    waiting.refuse_queued(core, "closing")
+    if core.agent_has_floor and core.turn_state in (TurnState.IDLE, TurnState.PARKED):
+        rules.silence(core, "closing")
 
 
 def _close(core: Core) -> None:
-    core.go(Trigger.CLOSED)
+    core.state.closed = True
     core.state.timers.clear()
     core.do(CloseSession(core.state.closing))

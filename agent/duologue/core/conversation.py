@@ -10,18 +10,20 @@ Phases and steps are the table `TRANSITIONS`. A step that it lacks raises `Proto
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from duologue.core import agenda, floor, overlap, replies, tools, turns, waiting
+from duologue.core import agenda, floor, overlap, replies, rules, tools, turns, waiting
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.core.codec import from_data, to_data
 from duologue.core.history import History, Item, agent_messages
+from duologue.core.invariant import invariant
+from duologue.core.machines import Phase
 from duologue.core.messages import Message
 from duologue.core.migration import take_over
 from duologue.core.policy import Policy
-from duologue.core.state import TRANSITIONS, Core, Phase, State, Timer, Trigger
+from duologue.core.state import Core, State, Timer
 from duologue.errors import ProtocolError
 
-__all__ = ["TRANSITIONS", "Conversation", "Phase", "Timer", "Trigger"]
+__all__ = ["Conversation", "Phase", "Timer"]
 
 HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
     ev.SpeechStarted: floor.speech_started,
@@ -33,7 +35,7 @@ HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
     ev.TurnCommitted: floor.committed,
     ev.TurnCleared: floor.cleared,
     ev.TypedTurn: floor.typed,
-    ev.ImagesShown: floor.images_shown,
+    ev.ImagesShown: rules.images_shown,
     ev.ReplyRequested: waiting.reply_wanted,
     ev.SayRequested: waiting.say,
     ev.InterruptRequested: floor.interrupt_wanted,
@@ -53,15 +55,15 @@ HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
 }
 
 TIMERS: Final[Mapping[Timer, Callable[[Core], None]]] = {
-    Timer.ENDPOINT: floor.silence_long_enough,
+    Timer.ENDPOINT: rules.silence_long_enough,
     Timer.FINAL: floor.final_overdue,
     Timer.TURN: floor.turn_too_long,
     Timer.HOLD: overlap.hold,
-    Timer.VOICE: overlap.voice_long_enough,
+    Timer.VOICE: rules.voice_long_enough,
     Timer.VERDICT: overlap.verdict_overdue,
-    Timer.CUT: floor.cut_overdue,
+    Timer.CUT: rules.cut_overdue,
     Timer.FILLER: waiting.filler_due,
-    Timer.UNHEARD: floor.unheard_too_long,
+    Timer.UNHEARD: rules.unheard_too_long,
     Timer.IDLE: agenda.idle_too_long,
     Timer.SESSION: agenda.session_too_long,
     Timer.CLOSE: agenda.close_overdue,
@@ -77,13 +79,11 @@ RESULTS: Final = (
 )  # fmt: skip
 
 
-# Phases that are about an open turn, and those that are about a live reply.
-TURN_OPEN: Final = (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP)
-REPLY_LIVE: Final = (Phase.THINKING, Phase.AGENT_SPEAKING, Phase.OVERLAP)
-
-
 class Conversation:
-    """One conversation, decided. All times are session seconds."""
+    """One conversation, decided. All times are session seconds.
+
+    `core`: all that it knows, for simulators and tests to look at; nobody else changes it.
+    """
 
     def __init__(self, policy: Policy | None = None, *, system: str = "", pack: str = "") -> None:
         """`system`: the instructions that every prompt begins with; `pack`: their name, for the trace."""
@@ -93,10 +93,10 @@ class Conversation:
             reply_automatically=policy.reply.automatic,
             pack=pack,
         )
-        self._core = Core(policy, state, History(policy.history, system))
+        self.core = Core(policy, state, History(policy.history, system))
         if policy.limits.session_s_max is not None:
-            self._core.arm(Timer.SESSION, policy.limits.session_s_max)
-        agenda.settle(self._core)
+            self.core.arm(Timer.SESSION, policy.limits.session_s_max)
+        agenda.settle(self.core)
 
     # --- beats ----------------------------------------------------------------------------------------------------
 
@@ -106,7 +106,7 @@ class Conversation:
         Raises `ProtocolError` for time running backwards and for an event that this phase has no step for. Nothing has
         changed then, except that deadlines up to the event were met; what they ask for comes with the next call.
         """
-        state = self._core.state
+        state = self.core.state
         if event.at < state.now:
             raise ProtocolError(f"time runs backwards: event at {event.at}, last at {state.now}")
         handler = HANDLERS.get(type(event))
@@ -126,24 +126,24 @@ class Conversation:
             if isinstance(event, RESULTS):
                 return
             raise ProtocolError(f"{type(event).__name__} came after the session was closed")
-        handler(self._core, event)
-        agenda.settle(self._core)
+        handler(self.core, event)
+        agenda.settle(self.core)
 
     def advance(self, now: float) -> list[Action]:
         """Time is `now`: meet the deadlines up to it, in their order; return what to do."""
         self._meet_deadlines(now)
-        self._core.state.now = max(self._core.state.now, now)
+        self.core.state.now = max(self.core.state.now, now)
         return self._take_actions()
 
     def _meet_deadlines(self, until: float) -> None:
-        core = self._core
+        core = self.core
         while (deadline := self.deadline) is not None and deadline <= until:
             core.state.now = max(core.state.now, deadline)
             self._meet(deadline)
             agenda.settle(core)
 
     def _meet(self, deadline: float) -> None:
-        core = self._core
+        core = self.core
         for name, at in core.state.timers.items():
             if at <= deadline:
                 del core.state.timers[name]
@@ -152,15 +152,15 @@ class Conversation:
         tools.overdue(core)
 
     def _take_actions(self) -> list[Action]:
-        actions, self._core.actions = self._core.actions, []
+        actions, self.core.actions = self.core.actions, []
         return actions
 
     @property
     def deadline(self) -> float | None:
         """The session second at which `advance` must be called at the latest, or None."""
-        timers = self._core.state.timers
+        timers = self.core.state.timers
         first = min(timers.values()) if timers else None
-        tool = tools.deadline(self._core)
+        tool = tools.deadline(self.core)
         return tool if first is None or (tool is not None and tool < first) else first
 
     # --- what can be seen -----------------------------------------------------------------------------------------
@@ -168,50 +168,50 @@ class Conversation:
     @property
     def phase(self) -> Phase:
         """Who has the floor."""
-        return self._core.state.phase
+        return self.core.phase
 
     @property
     def now(self) -> float:
         """The session second of the last event or `advance`."""
-        return self._core.state.now
+        return self.core.state.now
 
     @property
     def reply(self) -> int:
         """Number of the live reply, 0 for none."""
-        reply = self._core.state.reply
+        reply = self.core.state.reply
         return reply.number if reply else 0
 
     @property
     def turn(self) -> int:
         """Number of the user's open turn, 0 for none."""
-        turn = self._core.state.turn
+        turn = self.core.state.turn
         return turn.number if turn else 0
 
     @property
     def language(self) -> str | None:
         """The language (BCP 47) that the user spoke last, as far as the recogniser could tell."""
-        return self._core.state.language
+        return self.core.state.language
 
     @property
     def pack(self) -> str:
         """Name of the pack that speaks."""
-        return self._core.state.pack
+        return self.core.state.pack
 
     @property
     def history(self) -> tuple[Item, ...]:
         """What was said and heard, oldest first, since the summary."""
-        return tuple(self._core.history.items)
+        return tuple(self.core.history.items)
 
     @property
     def summary(self) -> str:
         """What stands for everything before `history`."""
-        return self._core.history.summary
+        return self.core.history.summary
 
     def to_summarise(self, items: int) -> list[Message]:
         """The old summary and the first `items` items, as messages, for the model that summarises them."""
-        history = History(self._core.policy.history)
-        history.summary = self._core.history.summary
-        history.items = self._core.history.items[:items]
+        history = History(self.core.policy.history)
+        history.summary = self.core.history.summary
+        history.items = self.core.history.items[:items]
         return history.messages()
 
     def prompt(self, reply: int) -> list[Message]:
@@ -220,7 +220,7 @@ class Conversation:
         For a speculative reply the user's words stand at the end although they are not history yet; for one that has
         used tools its own text so far and the results.
         """
-        core = self._core
+        core = self.core
         making = replies.live(core, reply)
         if making is None:
             return []
@@ -238,9 +238,9 @@ class Conversation:
 
     def snapshot(self) -> dict[str, Any]:
         """All of the conversation but its policy, as data that `json.dumps` takes."""
-        history = self._core.history
+        history = self.core.history
         return {
-            "state": to_data(self._core.state),
+            "state": to_data(self.core.state),
             "system": history.system,
             "summary": history.summary,
             "items": to_data(history.items),
@@ -251,14 +251,14 @@ class Conversation:
         """The conversation exactly as it was when `snapshot` was taken. `ValueError` if that is not one."""
         conversation = cls(policy)
         try:
-            conversation._core.state = state = from_data(State, snapshot["state"])
-            history = conversation._core.history
+            conversation.core.state = from_data(State, snapshot["state"])
+            history = conversation.core.history
             history.system, history.summary = from_data(str, snapshot["system"]), from_data(str, snapshot["summary"])
             history.restore(from_data(Item, item) for item in snapshot["items"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a snapshot of a conversation: {error}") from error
-        if (state.turn is None and state.phase in TURN_OPEN) or (state.reply is None and state.phase in REPLY_LIVE):
-            raise ValueError(f"not a snapshot of a conversation: nothing that it could be {state.phase!s} of")
+        if wrong := invariant(conversation.core):
+            raise ValueError(f"not a snapshot of a conversation: {'; '.join(wrong)}")
         return conversation
 
     def take_over(self) -> list[Action]:
@@ -267,6 +267,6 @@ class Conversation:
         An open turn keeps its words and is recognised on; a reply goes on after its last heard word; tools that may run
         twice do, of the others the model is told that their result is unknown.
         """
-        take_over(self._core)
-        agenda.settle(self._core)
+        take_over(self.core)
+        agenda.settle(self.core)
         return self._take_actions()

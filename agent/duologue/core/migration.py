@@ -1,8 +1,9 @@
 """A session goes on in another process: what died with the old one is begun again, nothing that was said is lost."""
 
-from duologue.core import floor, replies, tools, turns
+from duologue.core import replies, rules, tools, turns
 from duologue.core.actions import ResumePlayout
-from duologue.core.state import Core, Phase, Reply, Timer, Trigger
+from duologue.core.machines import ReplyStep, TurnState, TurnStep
+from duologue.core.state import Core, Reply, Timer
 
 CARRY_ON = "\n\nYou were cut off in mid-answer for a technical reason. Go on exactly where your last words ended."
 UNKNOWN_RESULT = (
@@ -15,7 +16,7 @@ def take_over(core: Core) -> None:
     core.state.summarising, core.state.summary_outdated = 0, False
     _take_over_reply(core)
     _take_over_turn(core)
-    floor.cut_overdue(core)
+    rules.cut_overdue(core)
 
 
 def unheard(text: str, heard: str) -> str:
@@ -44,12 +45,19 @@ def _take_over_turn(core: Core) -> None:
     state.voice = False
     if turn is None:
         return
+    state.turn = None
+    turns.change_pack(core)
     fresh = turns.open_turn(core, state.now, by_hand=turn.by_hand)
     fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
-    fresh.merged, fresh.owed, fresh.alarm, fresh.over = turn.merged, turn.owed, turn.alarm, turn.over
-    if state.phase is Phase.USER_SPEAKING and not fresh.by_hand:
-        core.go(Trigger.SPEECH_STOPPED)
-    floor.floor_is_free(core)
+    fresh.merged, fresh.owed, fresh.unjudged = turn.merged, turn.owed, turn.unjudged
+    if core.agent_has_floor:
+        core.turn_to(TurnStep.SILENCE)
+        core.turn_to(TurnStep.PARK)
+    elif turn.state is TurnState.OVER:
+        core.turn_to(TurnStep.OVER)
+    elif turn.state is TurnState.PAUSING or not fresh.by_hand:
+        core.turn_to(TurnStep.SILENCE)
+    rules.count_silence(core)
 
 
 def _take_over_reply(core: Core) -> None:
@@ -77,20 +85,16 @@ def _take_over_reply(core: Core) -> None:
         going_on = Reply(0, reply.turn, instructions=instructions + CARRY_ON if started else reply.instructions)
         going_on.in_history = reply.in_history
         replies.begin(core, going_on)
-    if state.phase is Phase.AGENT_SPEAKING:
+    if reply.heard:
         going_on.heard = True
-    if state.phase is Phase.OVERLAP:
-        going_on.heard = reply.heard
-        core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
+        core.reply_to(going_on, ReplyStep.HEAR)
 
 
 def _take_over_tools(core: Core, reply: Reply) -> None:
     """A reply that waits for tools: the far side's go on by themselves, ours run again if they may."""
     if reply.held:
-        reply.held = False
+        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
         core.do(ResumePlayout(reply.number))
-    if core.state.phase is Phase.OVERLAP:
-        core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
     reply.generated = True
     for call in reply.calls:
         if call.output is None and not call.far_side:

@@ -7,7 +7,8 @@ gap. While nothing of the reply was heard, the hold only keeps it from starting.
 from duologue.core import replies, turns
 from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
 from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
-from duologue.core.state import Core, Reply, Timer, Trigger, Turn, joined
+from duologue.core.machines import ReplyStep, TurnState, TurnStep
+from duologue.core.state import Core, Reply, Timer, Turn, joined
 
 ALARMS_KEPT = 16
 WORDLESS_AGAIN_S = 0.3  # so often voice that has lasted long enough is looked at for words: as often as partials come
@@ -18,15 +19,15 @@ NEARLY_ASKED_S = 1.5
 def begin(core: Core, since: float) -> None:
     """Voice over the reply. A turn that is parked from before goes on."""
     state, policy = core.state, core.policy.barge_in
-    turn = state.turn
-    if turn is None:
-        turn = turns.open_turn(core, since)
-        turn.alarm = True
+    if state.turn is None:
+        turns.open_turn(core, since).unjudged = True
+    else:
+        core.turn_to(TurnStep.VOICE)
     core.disarm(Timer.FINAL)
     if not _may_interrupt(core):
         return
     core.arm(Timer.VOICE, max(state.now, since + policy.voice_s))
-    if is_wary(policy, state.alarms, state.now):
+    if is_wary(policy, state.false_alarms, state.now):
         core.arm(Timer.HOLD, max(state.now, since + policy.wary_voice_s))
     else:
         hold(core)
@@ -39,12 +40,13 @@ def _may_interrupt(core: Core) -> bool:
 def hold(core: Core) -> None:
     """Silence now; the decision follows."""
     reply = core.reply
-    reply.held = True
+    core.reply_to(reply, ReplyStep.HOLD)
     core.do(HoldPlayout(reply.number))
 
 
 def voice_again(core: Core, since: float) -> None:
     """The voice came back before the verdict: both bursts are one."""
+    core.turn_to(TurnStep.VOICE)
     core.disarm(Timer.VERDICT)
     if not _may_interrupt(core):
         return
@@ -107,10 +109,11 @@ def what_it_was(core: Core, turn: Turn) -> str:
 
 def interrupt(core: Core) -> None:
     """The user has the floor: the reply is cut, the turn goes on as any other."""
-    state, reply = core.state, core.reply
-    core.go(Trigger.JUDGED_INTERRUPTION if state.voice else Trigger.JUDGED_INTERRUPTION_LATE)
+    reply = core.reply
+    if core.turn_state is TurnState.PARKED:
+        core.turn_to(TurnStep.UNPARK)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
-    core.turn.alarm = False
+    core.turn.unjudged = False
     turns.change_pack(core)
     replies.cancel(core, "interrupted" if reply.heard else "continued")
 
@@ -121,16 +124,17 @@ def false_alarm(core: Core, reason: str) -> None:
     Without a final, the turn is parked.
     """
     state, turn, reply = core.state, core.turn, core.reply
-    core.go(Trigger.JUDGED_FALSE_ALARM if reply.heard else Trigger.JUDGED_FALSE_ALARM_UNHEARD)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
     if reply.held:
-        reply.held = False
+        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
         core.do(ResumePlayout(reply.number))
     if not turn.evidence:
-        state.alarms = [*state.alarms, state.now][-ALARMS_KEPT:]
+        state.false_alarms = [*state.false_alarms, state.now][-ALARMS_KEPT:]
     if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
+        core.turn_to(TurnStep.PARK)
         core.arm(Timer.FINAL, state.now + core.policy.endpointing.final_s_max)
         return
+    core.turn_to(TurnStep.CLOSE)
     state.turn = None
     core.disarm(Timer.TURN, Timer.FINAL)
     core.do(CloseRecognition(turn.number))

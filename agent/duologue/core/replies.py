@@ -6,7 +6,8 @@ One reply at most is live. A cancelled one stays in `cutting` until the shell co
 from duologue.core import tools, waiting
 from duologue.core.actions import BeginReply, CancelReply, ReleaseReply, ResumePlayout, TruncateHistory
 from duologue.core.events import HeardCorrected, HeardSoFar, ReplyFailed, ReplyGenerated, ReplyHeard, ReplyText
-from duologue.core.state import Core, Reply, Timer, Trigger
+from duologue.core.machines import ReplyStep
+from duologue.core.state import Core, Reply, Timer
 from duologue.errors import ProtocolError
 
 CUT_CONFIRM_S_MAX = 1.0  # a far side that does not answer a cut by then is taken at its last report
@@ -17,6 +18,7 @@ def begin(core: Core, reply: Reply) -> None:
     state = core.state
     state.replies += 1
     reply.number = state.replies
+    core.reply_to(reply, ReplyStep.BEGIN if reply.released else ReplyStep.SPECULATE)
     state.reply = reply
     core.do(
         BeginReply(
@@ -34,6 +36,7 @@ def begin(core: Core, reply: Reply) -> None:
 
 def release(core: Core, reply: Reply) -> None:
     """The turn is over: the speculative `reply` may be heard and may use its tools."""
+    core.reply_to(reply, ReplyStep.RELEASE)
     reply.released = True
     core.do(ReleaseReply(reply.number))
     waiting.expect_to_hear(core, reply)
@@ -46,6 +49,7 @@ def cancel(core: Core, reason: str) -> None:
     reply = state.reply
     if reply is None:
         return
+    core.reply_to(reply, ReplyStep.CUT)
     state.reply = None
     resumed = ResumePlayout(reply.number)
     if resumed in core.actions:  # in this very step: not a frame of it shall be sent
@@ -82,7 +86,7 @@ def heard_first(core: Core, event: ReplyHeard) -> None:
     if reply := live(core, event.reply):
         if not reply.released:
             raise ProtocolError(f"reply {event.reply} was heard before its turn was over")
-        core.go(Trigger.REPLY_HEARD)
+        core.reply_to(reply, ReplyStep.HEAR)
         reply.heard = True
 
 

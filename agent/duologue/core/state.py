@@ -1,102 +1,21 @@
-"""Everything the core knows, as data: phases, the transition table, the open turn, the live reply, the timers.
+"""Everything the core knows, as data: the open turn, the live reply, what waits, the timers.
 
 Nothing here decides. The modules above do, each over the one `Core`; `conversation` is their door. All of it can be
 written as JSON and read back, which is how a session is handed to another process.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from duologue.core.actions import Action
 from duologue.core.history import History, ToolRound
+from duologue.core.machines import HAS_FLOOR, PHASES, REPLY, TURN, Phase, ReplyState, ReplyStep, TurnState, TurnStep
 from duologue.core.policy import Policy
 from duologue.core.words import is_cjk
 from duologue.errors import ProtocolError
 
-
-class Phase(StrEnum):
-    """Who has the floor."""
-
-    LISTENING = "listening"
-    USER_SPEAKING = "user_speaking"
-    ENDPOINTING = "endpointing"
-    THINKING = "thinking"
-    AGENT_SPEAKING = "agent_speaking"
-    OVERLAP = "overlap"
-    CLOSED = "closed"
-
-
-AGENT_HAS_FLOOR: Final = (Phase.THINKING, Phase.AGENT_SPEAKING)
-
-
-class Trigger(StrEnum):
-    """What moves a phase: an event, or the core's judgement of one."""
-
-    SPEECH_STARTED = "speech started"
-    SPEECH_STOPPED = "speech stopped"
-    TURN_OPENED = "turn opened by the caller"
-    TURN_COMMITTED = "turn committed by the caller"
-    TURN_ENDED = "turn ended"
-    TURN_DISMISSED = "turn dismissed"
-    REPLY_BEGUN = "reply begun unasked"
-    REPLY_HEARD = "reply heard"
-    REPLY_ENDED = "reply ended"
-    REPLY_ENDED_UNDER_VOICE = "reply ended under the user's voice"
-    REPLY_ENDED_AFTER_VOICE = "reply ended after the user's voice"
-    JUDGED_INTERRUPTION = "judged an interruption, voice still on"
-    JUDGED_INTERRUPTION_LATE = "judged an interruption, voice over"
-    JUDGED_FALSE_ALARM = "judged a backchannel or noise"
-    JUDGED_FALSE_ALARM_UNHEARD = "judged a backchannel or noise, nothing heard yet"
-    SILENCED = "silenced by the caller"
-    CLOSED = "session closed"
-
-
-TRANSITIONS: Final[Mapping[tuple[Phase, Trigger], Phase]] = {
-    (Phase.LISTENING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,
-    (Phase.LISTENING, Trigger.SPEECH_STOPPED): Phase.LISTENING,  # of voice that is nobody's turn
-    (Phase.LISTENING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
-    (Phase.LISTENING, Trigger.REPLY_BEGUN): Phase.THINKING,
-    (Phase.LISTENING, Trigger.CLOSED): Phase.CLOSED,
-    (Phase.USER_SPEAKING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,  # in a turn that the caller opened
-    (Phase.USER_SPEAKING, Trigger.SPEECH_STOPPED): Phase.ENDPOINTING,
-    (Phase.USER_SPEAKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,  # what the voice began, the hand goes on with
-    (Phase.USER_SPEAKING, Trigger.TURN_COMMITTED): Phase.ENDPOINTING,
-    (Phase.USER_SPEAKING, Trigger.TURN_DISMISSED): Phase.LISTENING,
-    (Phase.ENDPOINTING, Trigger.SPEECH_STARTED): Phase.USER_SPEAKING,
-    (Phase.ENDPOINTING, Trigger.SPEECH_STOPPED): Phase.ENDPOINTING,  # after a commit in mid-voice
-    (Phase.ENDPOINTING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
-    (Phase.ENDPOINTING, Trigger.TURN_COMMITTED): Phase.ENDPOINTING,
-    (Phase.ENDPOINTING, Trigger.TURN_ENDED): Phase.THINKING,
-    (Phase.ENDPOINTING, Trigger.TURN_DISMISSED): Phase.LISTENING,
-    (Phase.THINKING, Trigger.SPEECH_STARTED): Phase.OVERLAP,
-    (Phase.THINKING, Trigger.SPEECH_STOPPED): Phase.THINKING,
-    (Phase.THINKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
-    (Phase.THINKING, Trigger.REPLY_HEARD): Phase.AGENT_SPEAKING,
-    (Phase.THINKING, Trigger.REPLY_ENDED): Phase.LISTENING,
-    (Phase.THINKING, Trigger.REPLY_ENDED_AFTER_VOICE): Phase.ENDPOINTING,
-    (Phase.THINKING, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
-    (Phase.THINKING, Trigger.SILENCED): Phase.LISTENING,
-    (Phase.AGENT_SPEAKING, Trigger.SPEECH_STARTED): Phase.OVERLAP,
-    (Phase.AGENT_SPEAKING, Trigger.SPEECH_STOPPED): Phase.AGENT_SPEAKING,
-    (Phase.AGENT_SPEAKING, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
-    (Phase.AGENT_SPEAKING, Trigger.REPLY_HEARD): Phase.AGENT_SPEAKING,
-    (Phase.AGENT_SPEAKING, Trigger.REPLY_ENDED): Phase.LISTENING,
-    (Phase.AGENT_SPEAKING, Trigger.REPLY_ENDED_AFTER_VOICE): Phase.ENDPOINTING,
-    (Phase.AGENT_SPEAKING, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
-    (Phase.AGENT_SPEAKING, Trigger.SILENCED): Phase.LISTENING,
-    (Phase.OVERLAP, Trigger.SPEECH_STARTED): Phase.OVERLAP,
-    (Phase.OVERLAP, Trigger.SPEECH_STOPPED): Phase.OVERLAP,
-    (Phase.OVERLAP, Trigger.TURN_OPENED): Phase.USER_SPEAKING,
-    (Phase.OVERLAP, Trigger.REPLY_HEARD): Phase.OVERLAP,
-    (Phase.OVERLAP, Trigger.REPLY_ENDED_UNDER_VOICE): Phase.USER_SPEAKING,
-    (Phase.OVERLAP, Trigger.REPLY_ENDED_AFTER_VOICE): Phase.ENDPOINTING,
-    (Phase.OVERLAP, Trigger.JUDGED_INTERRUPTION): Phase.USER_SPEAKING,
-    (Phase.OVERLAP, Trigger.JUDGED_INTERRUPTION_LATE): Phase.ENDPOINTING,
-    (Phase.OVERLAP, Trigger.JUDGED_FALSE_ALARM): Phase.AGENT_SPEAKING,
-    (Phase.OVERLAP, Trigger.JUDGED_FALSE_ALARM_UNHEARD): Phase.THINKING,
-}
+CALLS_MAX = 16  # tools of one round; more is a model run wild, and each further call is answered with a refusal
+CUTTING_MAX = 4  # replies at once; another is begun only when the turn is answered anew
 
 
 class Timer(StrEnum):
@@ -123,12 +42,13 @@ class Turn:
     `text`: the newest hypothesis; `evidence`: so much of it as is sure enough to stop the agent; `prefix`: text of the
     earlier turn `merged` that this one continues, or typed into it. `mark`: finals asked for so far; `final_mark`: the
     newest that has come or is waited for no longer; `heard_mark`: the newest that has come. `voiced_s`: length of the
-    voice so far, without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the
-    agent and is not judged yet. `owed`: the earlier turn whose answer it cut before a word of that was heard.
+    voice so far, without pauses. `unjudged`: it began over the agent, and nobody knows yet whether it
+    asks for anything. `owed`: the earlier turn whose answer it cut before a word of that was heard.
     """
 
     number: int
     since: float
+    state: TurnState = TurnState.SPEAKING
     by_hand: bool = False
     text: str = ""
     evidence: str = ""
@@ -141,8 +61,7 @@ class Turn:
     voice_since: float = 0.0
     voice_until: float = 0.0
     voiced_s: float = 0.0
-    over: bool = False
-    alarm: bool = False
+    unjudged: bool = False
     failed: str = ""
     speculations: int = 0
     owed: int = 0
@@ -181,17 +100,18 @@ class Call:
 class Reply:
     """A reply that is made or played.
 
-    `script`: it says just that and asks no model. `basis`: normal form of the words that it answers. `text`: what
-    was handed to the synthesiser so far. `heard_text`: what was played out by the last report; `rest_s`: audio that was
-    made and not played by then. `cancelled`: why, once it was.
+    `released`, `heard`: its turn was over, a sound of it was heard; both outlive a cut. `script`: it says just that and
+    asks no model. `basis`: normal form of the words that it answers. `text`: what was handed to the synthesiser so far.
+    `heard_text`: what was played out by the last report; `rest_s`: audio that was made and not played by then.
+    `cancelled`: why, once it was.
     """
 
     number: int
     turn: int
     script: str | None = None
     basis: str = ""
+    state: ReplyState = ReplyState.NONE
     released: bool = True
-    held: bool = False
     heard: bool = False
     generated: bool = False
     failed: str = ""
@@ -208,13 +128,18 @@ class Reply:
     rounds: list[ToolRound] = field(default_factory=list)
 
     @property
+    def held(self) -> bool:
+        """Whether it is silent for now."""
+        return self.state is ReplyState.HELD
+
+    @property
     def asks(self) -> bool:
         """Whether it ends with a question, as far as its text is there."""
         return self.text.rstrip().endswith(("?", "？"))
 
 
 @dataclass(slots=True)
-class Wish:
+class QueuedReply:
     """Something to be said or answered when the floor is free. `kind`: `say`, `reply`, `typed` or `apology`."""
 
     kind: str
@@ -230,7 +155,7 @@ class Wish:
 class State:
     """All that a conversation is, but for its policy."""
 
-    phase: Phase = Phase.LISTENING
+    closed: bool = False
     now: float = 0.0
     turns: int = 0
     replies: int = 0
@@ -240,12 +165,11 @@ class State:
     reply: Reply | None = None
     cutting: list[Reply] = field(default_factory=list)
     orphans: list[Call] = field(default_factory=list)
-    wishes: list[Wish] = field(default_factory=list)
+    queue: list[QueuedReply] = field(default_factory=list)
     images: list[str] = field(default_factory=list)  # of the open or next turn
     pauses: list[float] = field(default_factory=list)
-    alarms: list[float] = field(default_factory=list)
+    false_alarms: list[float] = field(default_factory=list)
     language: str | None = None
-    answered_turn: int = 0
     answered_until: float = 0.0
     automatic: bool = True
     reply_automatically: bool = True
@@ -283,12 +207,41 @@ class Core:
         """Append an action to this step."""
         self.actions.append(action)
 
-    def go(self, trigger: Trigger) -> None:
-        """Take a step of the table; `ProtocolError`, and nothing changed, where it lacks it."""
-        target = TRANSITIONS.get((self.state.phase, trigger))
+    def turn_to(self, step: TurnStep) -> None:
+        """Take a step of the turn's machine; `ProtocolError`, and nothing changed, where its table lacks it."""
+        turn = self.state.turn
+        target = TURN.get((self.turn_state, step))
         if target is None:
-            raise ProtocolError(f"{trigger!s} can't happen while {self.state.phase!s}")
-        self.state.phase = target
+            raise ProtocolError(f"a turn that is {self.turn_state!s} can't be {step!s}")
+        if turn:
+            turn.state = target
+
+    def reply_to(self, reply: Reply, step: ReplyStep) -> None:
+        """Take a step of the machine of `reply`; `ProtocolError`, and nothing changed, where its table lacks it."""
+        target = REPLY.get((reply.state, step))
+        if target is None:
+            raise ProtocolError(f"a reply that is {reply.state!s} can't be {step!s}")
+        reply.state = target
+
+    @property
+    def turn_state(self) -> TurnState:
+        """Where the turn's machine is."""
+        return self.state.turn.state if self.state.turn else TurnState.IDLE
+
+    @property
+    def reply_state(self) -> ReplyState:
+        """Where the machine of the live reply is."""
+        return self.state.reply.state if self.state.reply else ReplyState.NONE
+
+    @property
+    def agent_has_floor(self) -> bool:
+        """Whether a reply is made or played that may be heard."""
+        return self.reply_state in HAS_FLOOR
+
+    @property
+    def phase(self) -> Phase:
+        """Who has the floor; between two steps of the core only."""
+        return Phase.CLOSED if self.state.closed else PHASES[self.turn_state, self.reply_state]
 
     def arm(self, timer: Timer, at: float) -> None:
         """Set a timer to session second `at`; what it was before is forgotten."""

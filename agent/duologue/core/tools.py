@@ -9,9 +9,8 @@ from duologue.core.actions import CancelTool, ContinueReply, RunTool
 from duologue.core.events import ToolRequested, ToolReturned
 from duologue.core.history import ToolRound
 from duologue.core.messages import ToolCall
-from duologue.core.state import Call, Core, Reply, Timer
+from duologue.core.state import CALLS_MAX, Call, Core, Reply, Timer
 
-CALLS_MAX = 16  # of one round; more is a model run wild, and each further one is answered with a refusal
 OUTPUT_CHARS_MAX = 20_000  # a tool's result is cut there: it goes into a prompt
 
 

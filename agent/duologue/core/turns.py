@@ -7,7 +7,8 @@ from duologue.core.actions import CloseRecognition, FinaliseRecognition, OpenRec
 from duologue.core.barge_in import Verdict, judge_words
 from duologue.core.endpointing import PAUSE_S_MIN, PAUSES_KEPT, Completeness, completeness, required_silence_s
 from duologue.core.events import EndpointingChanged, FinalTranscript, PackChanged, PartialTranscript
-from duologue.core.state import Core, Phase, Reply, Timer, Trigger, Turn, Wish, joined
+from duologue.core.machines import TurnState, TurnStep
+from duologue.core.state import Core, QueuedReply, Reply, Timer, Turn, joined
 from duologue.core.words import normal_form, split_words
 
 # So many words of a partial are hardly all wrong. Before that only settled ones count: a hold is silent, it can wait.
@@ -21,14 +22,14 @@ def normal_words(text: str) -> str:
 
 
 def open_by_hand(turn: Turn | None) -> bool:
-    return turn is not None and turn.by_hand and not turn.over
+    """Whether the hand holds `turn` open."""
+    return turn is not None and turn.by_hand and turn.state is not TurnState.OVER
 
 
 def open_turn(core: Core, since: float, *, by_hand: bool = False) -> Turn:
     """A new turn, recognised from `since` on."""
     state = core.state
-    if core.state.phase is not Phase.OVERLAP:  # what begins over the agent may be a cough, and no turn at all
-        change_pack(core)
+    core.turn_to(TurnStep.OPEN if by_hand else TurnStep.VOICE)
     state.turns += 1
     state.turn = turn = Turn(state.turns, since, by_hand=by_hand, voice_since=since, voice_until=since)
     bound(core, turn)
@@ -37,6 +38,7 @@ def open_turn(core: Core, since: float, *, by_hand: bool = False) -> Turn:
 
 
 def bound(core: Core, turn: Turn) -> None:
+    """No turn is longer than the policy allows."""
     core.arm(Timer.TURN, max(core.state.now, turn.since + core.policy.endpointing.turn_s_max))
 
 
@@ -63,6 +65,7 @@ def remember_pause(core: Core, pause_s: float) -> None:
 
 
 def numbered(core: Core, number: int) -> Turn | None:
+    """The open turn, if that is its number; results of any other are late and dropped."""
     turn = core.state.turn
     return turn if turn is not None and turn.number == number else None
 
@@ -82,6 +85,7 @@ def sure_words(core: Core, event: FinalTranscript) -> str:
 
 
 def drop_stale_speculation(core: Core) -> None:
+    """The words have changed: a reply that was begun to others answers nobody."""
     reply, turn = core.state.reply, core.state.turn
     if reply and turn and not reply.released and reply.basis != normal_words(turn.words):
         replies.cancel(core, "continued")
@@ -93,9 +97,9 @@ def speculate(core: Core) -> None:
     if turn.final_mark < turn.mark or state.cutting or not turn.words:
         return
     drop_stale_speculation(core)
-    if state.reply or state.cutting or turn.alarm or turn.failed or turn.speculations >= policy.speculations_max:
+    if state.reply or state.cutting or turn.unjudged or turn.failed or turn.speculations >= policy.speculations_max:
         return
-    wanted = policy.speculate and state.automatic and state.reply_automatically and not turn.over
+    wanted = policy.speculate and state.automatic and state.reply_automatically and turn.state is not TurnState.OVER
     if wanted and completeness(turn.words, turn.language) is not Completeness.INCOMPLETE:
         turn.speculations += 1
         replies.begin(core, Reply(0, turn.number, basis=normal_words(turn.words), released=False))
@@ -104,7 +108,7 @@ def speculate(core: Core) -> None:
 def arm_endpoint(core: Core) -> None:
     """Count the silence from the last voiced sample; how much is needed depends on the words."""
     state, turn = core.state, core.turn
-    if turn.over or turn.by_hand:
+    if turn.state is TurnState.OVER or turn.by_hand:
         return
     how = completeness(turn.words, turn.language)
     silence_s = required_silence_s(core.policy.endpointing, how, state.pauses)
@@ -112,22 +116,23 @@ def arm_endpoint(core: Core) -> None:
 
 
 def reason_to_dismiss(core: Core, turn: Turn) -> str:
+    """Why a turn that is over gets no answer; empty if it does."""
     shown = turn.by_hand and core.state.images  # a picture alone is a turn if the hand says so
     if not turn.words and not shown:
         return "not recognised" if turn.failed else "noise"
     doubted = turn.final_mark == turn.heard_mark and turn.text and not turn.evidence
     if doubted and not turn.prefix and not turn.by_hand and turn.voiced_s < core.policy.barge_in.voice_s:
         return "noise"  # a short sound, made into words that the recogniser itself does not believe
-    if turn.alarm and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
+    if turn.unjudged and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
         return "backchannel"
     return ""
 
 
 def end(core: Core, turn: Turn) -> None:
+    """The turn becomes history, and is answered."""
     state = core.state
     wanted = state.reply_automatically
-    core.go(Trigger.TURN_ENDED if wanted else Trigger.TURN_DISMISSED)
-    _close_turn(core, turn)
+    close_turn(core, turn)
     images, state.images = tuple(state.images), []
     core.do(TurnEnded(turn.number, turn.words, images, turn.merged))
     core.history.extend_user(turn.number, turn.merged, turn.words, images)
@@ -143,28 +148,30 @@ def end(core: Core, turn: Turn) -> None:
         replies.begin(core, Reply(0, turn.number, basis=basis))
 
 
-def _close_turn(core: Core, turn: Turn) -> None:
+def close_turn(core: Core, turn: Turn) -> None:
+    """No turn is open any more."""
+    core.turn_to(TurnStep.CLOSE)
     core.state.turn = None
     core.disarm(Timer.ENDPOINT, Timer.FINAL, Timer.TURN, Timer.HOLD, Timer.VOICE, Timer.VERDICT)
     core.do(CloseRecognition(turn.number))
 
 
 def dismiss(core: Core, reason: str) -> None:
-    core.go(Trigger.TURN_DISMISSED)
+    """The turn had the floor and comes to nothing."""
     turn = core.turn
-    _close_turn(core, turn)
+    close_turn(core, turn)
     replies.cancel(core, reason)
     core.do(TurnDismissed(turn.number, reason, turn.words))
     if reason == "not recognised":
         waiting.apologise(core)
     elif (owed := turn.owed or turn.merged) and reason != "closing":  # it silenced an answer for nothing
-        core.state.wishes.insert(0, Wish("reply", turn=owed))
+        core.state.queue.insert(0, QueuedReply("reply", turn=owed))
 
 
 def dismiss_parked(core: Core, reason: str) -> None:
     """Give up a turn that began over the agent and was not judged in time."""
     if turn := core.state.turn:
-        _close_turn(core, turn)
+        close_turn(core, turn)
         core.do(TurnDismissed(turn.number, reason, turn.words))
 
 
@@ -212,12 +219,12 @@ def endpointing_changed(core: Core, event: EndpointingChanged) -> None:
 def answering(core: Core, turn: int, until: float) -> None:
     """Turn `turn`, whose voice ended at `until`, is the one to be answered now; apologies for earlier ones are late."""
     state = core.state
-    state.answered_turn, state.answered_until = turn, until
+    state.answered_until = until
     state.idle_prompts_said = 0
-    state.wishes = [waiting for waiting in state.wishes if waiting.kind != "apology"]
+    state.queue = [waiting for waiting in state.queue if waiting.kind != "apology"]
 
 
-def end_typed(core: Core, wanted: Wish) -> int:
+def end_typed(core: Core, wanted: QueuedReply) -> int:
     """A typed turn becomes history; its number."""
     state = core.state
     state.turns += 1

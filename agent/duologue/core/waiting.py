@@ -5,43 +5,44 @@ Nothing here takes the floor: `agenda` does, when it is free.
 
 from duologue.core.actions import RefuseSay, SpeakFiller
 from duologue.core.events import ReplyRequested, SayRequested
-from duologue.core.state import Core, Phase, Reply, Timer, Wish
+from duologue.core.machines import TurnState
+from duologue.core.state import Core, QueuedReply, Reply, Timer
 
 
 def apologise(core: Core) -> None:
     """Say aloud, next, that something went wrong."""
-    core.state.wishes.insert(0, Wish("apology", core.policy.reply.apology, in_history=False))
+    core.state.queue.insert(0, QueuedReply("apology", core.policy.reply.apology, in_history=False))
 
 
-def wish(core: Core, wanted: Wish) -> None:
+def enqueue(core: Core, wanted: QueuedReply) -> None:
     """Queue something to be said or answered; refused beyond the bound and while closing. What is typed goes first."""
     state = core.state
-    if state.closing or len(state.wishes) >= core.policy.reply.queue_max:
+    if state.closing or len(state.queue) >= core.policy.reply.queue_max:
         core.do(RefuseSay(wanted.text, "closing" if state.closing else "too much is waiting to be said"))
     elif wanted.kind == "typed":
-        state.wishes.insert(sum(waiting.kind == "typed" for waiting in state.wishes), wanted)
+        state.queue.insert(sum(waiting.kind == "typed" for waiting in state.queue), wanted)
     else:
-        state.wishes.append(wanted)
+        state.queue.append(wanted)
 
 
-def refuse_waiting(core: Core, reason: str, kinds: tuple[str, ...] = ("say", "reply", "typed", "apology")) -> None:
+def refuse_queued(core: Core, reason: str, kinds: tuple[str, ...] = ("say", "reply", "typed", "apology")) -> None:
     """Drop what waits to be said or answered, and say so."""
-    waiting, core.state.wishes = core.state.wishes, []
+    waiting, core.state.queue = core.state.queue, []
     for wanted in waiting:
         if wanted.kind in kinds:
             core.do(RefuseSay(wanted.text, reason))
         else:
-            core.state.wishes.append(wanted)
+            core.state.queue.append(wanted)
 
 
 def say(core: Core, event: SayRequested) -> None:
     """`session.say`: word for word, when the floor is free."""
-    wish(core, Wish("say", event.text, interruptible=event.interruptible, in_history=event.in_history))
+    enqueue(core, QueuedReply("say", event.text, interruptible=event.interruptible, in_history=event.in_history))
 
 
 def reply_wanted(core: Core, event: ReplyRequested) -> None:
     """A reply on request: when the floor is free."""
-    wish(core, Wish("reply", instructions=event.instructions, in_history=event.in_history))
+    enqueue(core, QueuedReply("reply", instructions=event.instructions, in_history=event.in_history))
 
 
 def expect_to_hear(core: Core, reply: Reply) -> None:
@@ -62,7 +63,7 @@ def expect_filler(core: Core, reply: Reply, after_s: float) -> None:
 def filler_due(core: Core) -> None:
     """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
     state, reply = core.state, core.reply
-    free = state.phase in (Phase.THINKING, Phase.AGENT_SPEAKING)
+    free = core.turn_state in (TurnState.IDLE, TurnState.PARKED)
     if free and (not reply.text or any(call.output is None for call in reply.calls)):
         fillers = core.policy.reply.fillers
         reply.filler_said = True

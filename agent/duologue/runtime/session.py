@@ -17,7 +17,8 @@ from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.codec import to_data
-from duologue.core.conversation import Conversation, Phase
+from duologue.core.conversation import Conversation
+from duologue.core.machines import Phase
 from duologue.core.messages import Message, ToolSpec
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError

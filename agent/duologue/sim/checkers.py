@@ -9,7 +9,8 @@ from duologue.core import events as ev
 from duologue.core.codec import decode, encode
 from duologue.core.conversation import Conversation
 from duologue.core.history import History, UserItem, item_tokens
-from duologue.core.state import TRANSITIONS, Phase
+from duologue.core.invariant import invariant
+from duologue.core.machines import Phase
 from duologue.errors import ProtocolError
 from duologue.sim import reply_checkers as replies
 from duologue.sim import turn_checkers as turns
@@ -19,48 +20,16 @@ SAME_INSTANT_MAX: Final = 12  # advances at one instant: as many timers as there
 ACTIONS_MAX: Final = 80  # of one step
 CLOSE_SLACK_S: Final = 2.0  # a cut that must be confirmed first
 
-AGENT: Final = (Phase.THINKING, Phase.AGENT_SPEAKING, Phase.OVERLAP)
-USER: Final = (Phase.USER_SPEAKING, Phase.ENDPOINTING, Phase.OVERLAP)
-_NEXT: Final[Mapping[Phase, frozenset[Phase]]] = {
-    phase: frozenset({phase} | {target for (source, _), target in TRANSITIONS.items() if source is phase})
-    for phase in Phase
-}
-_TRANSITIONS_MAX: Final = 4  # of one step: a turn at its bound ends, is answered, and is talked over at once
 
+class InvariantHolds(Checker):
+    """The one invariant."""
 
-def _reachable(source: Phase) -> frozenset[Phase]:
-    found = frozenset({source})
-    for _ in range(_TRANSITIONS_MAX):
-        found = frozenset(target for phase in found for target in _NEXT[phase])
-    return found
-
-
-_REACHABLE: Final = {phase: _reachable(phase) for phase in Phase}
-
-
-class PhasesFollowTheTable(Checker):
-    """Phases move along `TRANSITIONS`, and each means what it says."""
-
-    name = "phases follow the table"
-    rule = "A phase changes along the table of transitions, and says truly who has the floor."
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._phase = self.state.phase
+    name = "the invariant holds"
+    rule = "After every step the conversation is in a legal combination of states, numbers and timers."
 
     def settled(self, step: Step) -> None:
-        state, before = self.state, self._phase
-        phase = self._phase = state.phase
-        if phase is not before and phase not in _REACHABLE[before]:
-            self.blame(f"from {before} to {phase} in one step")
-        reply, turn = state.reply, state.turn
-        speaks = reply is not None and reply.released
-        if speaks != (phase in AGENT):
-            self.blame(f"{phase} with the live reply {reply and reply.number}, released: {speaks}")
-        if (turn is None and phase in USER) or (turn is not None and phase in (Phase.LISTENING, Phase.CLOSED)):
-            self.blame(f"{phase} with the open turn {turn and turn.number}")
-        if reply and not speaks and turn is None:
-            self.blame(f"the speculative reply {reply.number} answers no open turn")
+        for wrong in invariant(self.watch.world.conversation.core):
+            self.blame(wrong)
 
 
 class DeadlinesProgress(Checker):
@@ -95,22 +64,22 @@ class QueuesAreBounded(Checker):
     def settled(self, step: Step) -> None:
         state = self.state
         policy = self.watch.world.scenario.policy
-        history = self.watch.world.conversation._core.history
+        history = self.watch.world.conversation.core.history
         calls = len(state.reply.calls) if state.reply else 0
         for what, size, bound in (
-            ("wishes", len(state.wishes), policy.reply.queue_max + 2),
+            ("wishes", len(state.queue), policy.reply.queue_max + 2),
             ("replies being cut", len(state.cutting), 4),
             ("orphaned tools", len(state.orphans), 16),
             ("images waiting", len(state.images), 8),
             ("pauses", len(state.pauses), 12),
-            ("alarms", len(state.alarms), 16),
+            ("alarms", len(state.false_alarms), 16),
             ("timers", len(state.timers), 12),
             ("calls", calls, 32),
             ("actions of a step", len(step.actions), ACTIONS_MAX),
         ):
             if size > bound:
                 self.blame(f"{what}: {size}, at most {bound}")
-        if state.phase is Phase.LISTENING and not state.cutting and not state.wishes and not state.closing:
+        if self.phase is Phase.LISTENING and not state.cutting and not state.queue and not state.closing:
             self._check_history(history)
 
     def _check_history(self, history: History) -> None:
@@ -155,15 +124,15 @@ class ClosedIsOver(Checker):
             was_closed = not any(isinstance(action, act.CloseSession) for action in step.actions)
             if was_closed and late:
                 self.blame(f"decided after the end: {late}")
-            if self.state.phase is not Phase.CLOSED or self.watch.world.conversation.deadline is not None:
-                self.blame(f"closed, and {self.state.phase} with the timers {self.state.timers}")
+            if self.phase is not Phase.CLOSED or self.watch.world.conversation.deadline is not None:
+                self.blame(f"closed, and {self.phase} with the timers {self.state.timers}")
         elif self._due is not None and step.at > self._due:
             self._due = None
-            self.blame(f"asked to close and still {self.state.phase}: {self.state.timers}")
+            self.blame(f"asked to close and still {self.phase}: {self.state.timers}")
 
     def over(self) -> None:
         if not self._closed:
-            self.blame(f"never closed: {self.state.phase}")
+            self.blame(f"never closed: {self.phase}")
 
 
 class SnapshotsRoundTrip(Checker):
@@ -246,7 +215,7 @@ class NothingRaises(Checker):
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     *replies.CHECKERS,
     *turns.CHECKERS,
-    PhasesFollowTheTable,
+    InvariantHolds,
     DeadlinesProgress,
     QueuesAreBounded,
     ClosedIsOver,

@@ -41,7 +41,7 @@ class SilentAfterTheCut(Checker):
         audible = self.watch.world.audible
         if not audible:
             return
-        reply, phase = self.state.reply, self.state.phase
+        reply, phase = self.state.reply, self.phase
         if audible in self._cut:
             self.blame(f"reply {audible} is heard after the cut")
         elif reply is None or reply.number != audible:
@@ -352,7 +352,7 @@ class PromptPrefixIsStable(Checker):
 
     def _begun(self, action: act.BeginReply) -> None:
         conversation = self.watch.world.conversation
-        system, summary, items = conversation._core.history.system, conversation.summary, conversation.history
+        system, summary, items = conversation.core.history.system, conversation.summary, conversation.history
         if (system, summary) == (self._system, self._summary):
             self._compare(items)
         self._system, self._summary, self._items = system, summary, items

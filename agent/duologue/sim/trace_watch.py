@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from duologue.core.codec import decode
-from duologue.core.conversation import Conversation, Phase
+from duologue.core.conversation import Conversation
+from duologue.core.machines import Phase
 from duologue.core.state import State
 from duologue.sim.scenario import Scenario
 from duologue.sim.tally import Tally
@@ -60,7 +61,7 @@ class TraceWorld:
     @property
     def state(self) -> State:
         """The core's state, to look at."""
-        return self.conversation._core.state
+        return self.conversation.core.state
 
     @property
     def closed(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.state import Phase
+from duologue.core.machines import Phase, TurnState
 from duologue.sim.watch import Checker, Hook, Step
 
 AHEAD_S_MAX: Final = 0.12  # the runtime's audio clock may run ahead so far, and a frame
@@ -126,7 +126,7 @@ class TurnsAreAnswered(Checker):
 
     def settled(self, step: Step) -> None:
         state = self.state
-        quiet = state.phase is Phase.LISTENING and not state.cutting and not state.wishes and not state.closing
+        quiet = self.phase is Phase.LISTENING and not state.cutting and not state.queue and not state.closing
         if self._waiting and quiet:
             self.blame(f"nobody answers: {self._waiting}")
             self._waiting.clear()
@@ -153,12 +153,12 @@ class TurnsEnd(Checker):
 
     def settled(self, step: Step) -> None:
         state = self.state
-        if state.phase is not Phase.ENDPOINTING or state.turn is None or isinstance(step.payload, ev.SpeechStarted):
+        if self.phase is not Phase.ENDPOINTING or state.turn is None or isinstance(step.payload, ev.SpeechStarted):
             self._since = None
             return
-        if self._since is None or state.turn.over != self._over:
-            self._since, self._over = step.at, state.turn.over
-        bound_s = self._by_hand_s if state.turn.by_hand and not state.turn.over else self._bound_s
+        if self._since is None or (state.turn.state is TurnState.OVER) != self._over:
+            self._since, self._over = step.at, (state.turn.state is TurnState.OVER)
+        bound_s = self._by_hand_s if state.turn.by_hand and state.turn.state is not TurnState.OVER else self._bound_s
         if step.at - self._since > bound_s:
             self.blame(f"turn {state.turn.number} has waited for its end for {step.at - self._since:.1f} s")
             self._since = None

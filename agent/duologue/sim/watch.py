@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Protocol
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.core.conversation import Conversation
+from duologue.core.machines import Phase
 from duologue.core.state import State
 from duologue.errors import ProtocolError
 from duologue.sim.outcome import VIOLATIONS_MAX, Violation
@@ -84,6 +85,11 @@ class Checker:
         """The core's state after the step."""
         return self.watch.world.state
 
+    @property
+    def phase(self) -> Phase:
+        """Who has the floor after the step."""
+        return self.watch.world.conversation.phase
+
     def hears(self) -> Mapping[type, Hook]:
         """Which events and actions it wants to be told, and where."""
         return {}
@@ -148,7 +154,7 @@ class Watch:
         return False
 
     def _state_bytes(self, now: float) -> bytes:
-        history = self.world.conversation._core.history
+        history = self.world.conversation.core.history
         state = self.world.state
         was, state.now = state.now, now  # time may pass
         try:
@@ -163,7 +169,7 @@ class Watch:
             self.blame("only hands are refused", f"{event} was refused: {refusal}")
         if self._fingerprint is not None and self._state_bytes(event.at) != self._fingerprint:
             self.blame("a refusal changes nothing", f"{event} was refused and something changed")
-        if self.world.conversation._core.actions:
+        if self.world.conversation.core.actions:
             self.blame("a refusal changes nothing", f"{event} was refused and left actions behind")
 
     def stepped(self, step: Step) -> None:

@@ -153,7 +153,7 @@ class WholeWorld:
     @property
     def state(self) -> State:
         """The core's state, to look at."""
-        return self.session.conversation._core.state
+        return self.session.conversation.core.state
 
     def strikes(self, fault: str) -> bool:
         """Whether `fault`, if it is on in this conversation, strikes now."""

@@ -15,7 +15,8 @@ from typing import Any, Final
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
-from duologue.core.conversation import Conversation, Phase
+from duologue.core.conversation import Conversation
+from duologue.core.machines import Phase
 from duologue.core.migration import unheard
 from duologue.core.state import State
 from duologue.errors import ProtocolError
@@ -81,7 +82,7 @@ class World:
     @property
     def state(self) -> State:
         """The core's state, to look at."""
-        return self.conversation._core.state
+        return self.conversation.core.state
 
     @property
     def audible(self) -> int:
@@ -274,7 +275,7 @@ class World:
 
     def hand_over(self) -> None:
         """The state goes through JSON into another process; everything at work in the old one dies."""
-        if self.closed or self.state.phase is Phase.CLOSED:
+        if self.closed or self.conversation.phase is Phase.CLOSED:
             return
         self.tally.fault("handover")
         self.making.report()

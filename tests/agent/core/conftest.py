@@ -77,7 +77,7 @@ class Talk:
 
     @property
     def state(self) -> State:
-        return self.conversation._core.state
+        return self.conversation.core.state
 
     @property
     def turn(self) -> Turn:

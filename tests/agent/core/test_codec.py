@@ -10,9 +10,10 @@ import pytest
 from duologue.core import actions, events
 from duologue.core.codec import NAMED, decode, encode, from_data, to_data
 from duologue.core.history import AgentItem, Item, ToolRound, UserItem
+from duologue.core.machines import Phase, ReplyState, TurnState
 from duologue.core.messages import ToolCall
 from duologue.core.policy import EndpointingPolicy, LimitsPolicy, Policy
-from duologue.core.state import Call, Phase, Reply, State, Timer, Turn, Wish
+from duologue.core.state import Call, QueuedReply, Reply, State, Timer, Turn
 from duologue.core.words import Word
 
 VALUES = {
@@ -79,13 +80,15 @@ def test_items_are_told_apart_by_their_fields():
 def test_all_of_the_state_comes_back():
     call = Call("a", "f", "{}", 20.0, False, True, deadline=3.0)
     state = State(
-        phase=Phase.OVERLAP,
+        closed=True,
         timers={Timer.VOICE: 4.0, Timer.IDLE: 5.0},
-        turn=Turn(2, 1.0, alarm=True),
-        reply=Reply(1, 1, calls=[call], rounds=[ToolRound(0, (ToolCall("b", "f", "{}"),), (("b", "2"),))]),
+        turn=Turn(2, 1.0, TurnState.PARKED, unjudged=True),
+        reply=Reply(
+            1, 1, state=ReplyState.HELD, calls=[call], rounds=[ToolRound(0, (ToolCall("b", "f", "{}"),), (("b", "2"),))]
+        ),
         cutting=[Reply(3, 2)],
         orphans=[call],
-        wishes=[Wish("say", "Hello.")],
+        queue=[QueuedReply("say", "Hello.")],
         images=["data:"],
         pauses=[0.5],
         next_pack=("other", "Be other."),

@@ -5,6 +5,7 @@ import pytest
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
+from duologue.core.machines import TurnState
 from duologue.core.state import Timer
 from duologue.errors import ProtocolError
 
@@ -46,7 +47,7 @@ def test_pressing_again_before_the_final_goes_on_with_the_turn(begin):
     talk = begin(mode="manual")
     talk.feed(ev.TurnOpened(1.0), ev.TurnCommitted(2.0), ev.TurnOpened(2.1), ev.FinalTranscript(2.2, 1, 1, "One"))
     talk.advance(10.0)
-    assert talk.phase == Phase.USER_SPEAKING and not talk.turn.over
+    assert talk.phase == Phase.USER_SPEAKING and talk.turn.state is TurnState.SPEAKING
     talk.feed(ev.TurnCommitted(10.0), ev.FinalTranscript(10.1, 1, 2, "One two"))
     assert talk.said == [("user", "One two")]
 
@@ -79,7 +80,7 @@ def test_a_turn_can_t_be_opened_while_closing(begin):
 def test_voice_after_a_commit_goes_on_and_then_silence_ends_the_turn(begin):
     talk = begin()
     talk.feed(ev.TurnOpened(1.0), ev.TurnCommitted(2.0), ev.SpeechStarted(2.1, since=2.05))
-    assert not talk.turn.over and not talk.turn.by_hand and Timer.TURN in talk.state.timers
+    assert talk.turn.state is TurnState.SPEAKING and not talk.turn.by_hand and Timer.TURN in talk.state.timers
     talk.feed(ev.SpeechStopped(3.0, until=2.95), ev.FinalTranscript(3.1, 1, 2, "What time is it?"))
     talk.advance(3.35)
     assert talk.said == [("user", "What time is it?")]

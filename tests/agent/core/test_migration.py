@@ -114,12 +114,12 @@ def test_a_held_reply_goes_on_and_the_voice_is_heard_anew(begin, way, phase):
     assert other.phase == phase and not other.reply.held and not other.state.voice
     assert [type(action) for action in other.actions] == [act.BeginReply, act.OpenRecognition]
     other.feed(ev.SpeechStarted(3.1, since=3.05))
-    assert other.actions[-1] == act.HoldPlayout(2) and other.turn.number == 3 and other.turn.alarm
+    assert other.actions[-1] == act.HoldPlayout(2) and other.turn.number == 3 and other.turn.unjudged
 
 
 def test_a_parked_turn_is_still_parked(begin):
     other = begin().parked().moved_elsewhere()
-    assert other.turn.alarm and other.phase == Phase.AGENT_SPEAKING
+    assert other.turn.unjudged and other.phase == Phase.AGENT_SPEAKING
     assert other.advance(5.5)[-1] == act.TurnDismissed(3, "noise")
 
 

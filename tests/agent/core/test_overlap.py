@@ -36,20 +36,20 @@ def test_a_backchannel_does_not_end_the_reply(begin):
         act.CloseRecognition(2),
         act.TurnDismissed(2, "backchannel", "mm-hm"),
     ]
-    assert talk.phase == Phase.AGENT_SPEAKING and talk.state.alarms == []
+    assert talk.phase == Phase.AGENT_SPEAKING and talk.state.false_alarms == []
 
 
 def test_a_cough_does_not_end_the_reply(begin):
     talk = begin().talked_over()
     talk.feed(ev.SpeechStopped(3.2, until=3.15))
     assert talk.feed(ev.FinalTranscript(3.3, 2, 1, ""))[0] == act.ResumePlayout(1)
-    assert talk.last(act.TurnDismissed).reason == "noise" and talk.state.alarms == [3.3]
+    assert talk.last(act.TurnDismissed).reason == "noise" and talk.state.false_alarms == [3.3]
 
 
 def test_a_late_recogniser_is_not_waited_for_and_can_still_stop_the_agent(begin):
     talk = begin().talked_over()
     assert talk.feed(ev.SpeechStopped(3.2, until=3.15)) == [act.FinaliseRecognition(2, mark=1)]
-    assert talk.advance(3.5) == [act.ResumePlayout(1)] and talk.turn.alarm
+    assert talk.advance(3.5) == [act.ResumePlayout(1)] and talk.turn.unjudged
     talk.feed(ev.FinalTranscript(3.6, 2, 1, "Stop."))
     assert talk.last(act.CancelReply) == act.CancelReply(1, "interrupted")
     assert talk.phase == Phase.ENDPOINTING
@@ -153,7 +153,7 @@ def test_any_word_is_an_answer_when_the_agent_has_nearly_asked(begin, text, rest
 def test_an_answer_begun_just_before_the_last_word_is_one(begin):
     talk = begin(enabled=False).answering()
     talk.feed(ev.SpeechStarted(3.0, since=2.95), ev.PartialTranscript(3.2, 2, "yes", 1), ev.ReplyEnded(3.5, 1, "Five."))
-    assert talk.phase == Phase.USER_SPEAKING and not talk.turn.alarm
+    assert talk.phase == Phase.USER_SPEAKING and not talk.turn.unjudged
     talk.feed(ev.SpeechStopped(3.6, until=3.55), ev.FinalTranscript(3.7, 2, 1, "yes"))
     talk.advance(4.5)
     assert talk.said[-1] == ("user", "yes")

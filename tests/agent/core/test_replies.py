@@ -188,7 +188,7 @@ def test_a_stop_button_in_the_overlap_gives_the_user_the_floor(begin, stopped, p
     if stopped:
         talk.feed(ev.SpeechStopped(3.1, until=3.08))
     assert talk.feed(ev.InterruptRequested(3.15)) == [act.CancelReply(1, "stopped")]
-    assert talk.phase == phase and not talk.turn.alarm
+    assert talk.phase == phase and not talk.turn.unjudged
 
 
 def test_a_reply_that_was_stopped_unheard_is_not_owed(begin):
@@ -230,13 +230,16 @@ def test_typed_turns_are_answered_in_their_order_before_what_waits(begin):
     talk = begin().answering()
     talk.feed(ev.SayRequested(2.3, "Five minutes left."), ev.TypedTurn(2.5, "One."), ev.TypedTurn(2.5, "Two."))
     talk.feed(ev.ReplyEnded(2.6, 1, "It is", cut=True))
-    assert [(wish.kind, wish.text) for wish in talk.state.wishes] == [("typed", "Two."), ("say", "Five minutes left.")]
+    assert [(queued.kind, queued.text) for queued in talk.state.queue] == [
+        ("typed", "Two."),
+        ("say", "Five minutes left."),
+    ]
 
 
 def test_a_typed_turn_waits_for_a_reply_that_can_t_be_interrupted(begin):
     talk = begin()
     talk.feed(ev.SayRequested(0.5, "Hold the line.", interruptible=False), ev.TypedTurn(0.6, "Hello?"))
-    assert talk.all(act.CancelReply) == [] and len(talk.state.wishes) == 1
+    assert talk.all(act.CancelReply) == [] and len(talk.state.queue) == 1
 
 
 @pytest.mark.parametrize("way", ["voice", "pause"])

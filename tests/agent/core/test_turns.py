@@ -1,11 +1,12 @@
 """The user's turn: opened, recognised, ended, answered or knowingly not."""
 
 import pytest
-from duologue.core.turns import IMAGES_MAX, normal_words
 
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
+from duologue.core.machines import TurnState
+from duologue.core.turns import IMAGES_MAX, normal_words
 from duologue.core.words import Word
 from duologue.errors import ProtocolError
 
@@ -161,7 +162,7 @@ def test_a_final_counts_once_and_only_if_it_was_asked_for(begin, mark):
 def test_the_turn_ends_with_its_final_when_that_comes_after_the_endpoint(begin):
     talk = begin().voice()
     talk.feed(ev.SpeechStopped(1.5, until=1.45), ev.PartialTranscript(1.55, 1, "What time is"))
-    assert talk.advance(3.0) == [] and talk.turn.over
+    assert talk.advance(3.0) == [] and talk.turn.state is TurnState.OVER
     talk.feed(ev.FinalTranscript(3.1, 1, 1, "What time is it?"))
     assert talk.last(act.TurnEnded).text == "What time is it?"
     assert talk.last(act.BeginReply) == act.BeginReply(1, 1)
