@@ -72,7 +72,7 @@ def test_the_whole_tree_can_stand_in_the_file(tmp_path: Path) -> None:
         """
         language = "en"
         sessions_max = 8
-        transport = "wav"
+        judge = "mine:Judge"
 
         [asr]
         use = "whisper"
@@ -93,7 +93,7 @@ def test_the_whole_tree_can_stand_in_the_file(tmp_path: Path) -> None:
     )
     assert settings.asr == StageChoice(use="whisper", model="base", beams=2)
     assert settings.asr.options == {"model": "base", "beams": 2}
-    assert settings.transport.use == "wav"
+    assert settings.judge.use == "mine:Judge"
     assert settings.reply.fillers == ("Well.",)
     assert (settings.limits.idle_s, settings.limits.session_s_max) == (None, 60)
     assert settings.trace == TraceSettings(folder=Path("traces"), bytes_max=20_000)

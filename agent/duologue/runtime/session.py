@@ -80,16 +80,13 @@ class Session:
         return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
-        stages = self._setup.stages
+        stages: dict[str, str] = {}
+        for kind, stage in self._setup.stages.named():
+            stages[kind] = f"{stages[kind]}, {stage.name}" if kind in stages else stage.name
         return {
             "session": self.id,
             "policy": to_data(self._setup.policy),
-            "stages": {
-                "vad": stages.vad.name,
-                "asr": stages.asr.name,
-                "llm": f"{self._llm.name} ({self._llm.model})",
-                "tts": stages.tts.name,
-            },
+            "stages": {**stages, "llm": f"{self._llm.name} ({self._llm.model})"},
             "is_language_model": self._llm.is_language_model,
             "conversation": self.conversation.snapshot(),
         }
