@@ -100,6 +100,12 @@ def test_the_whole_tree_can_stand_in_the_file(tmp_path: Path) -> None:
     assert (settings.language, settings.sessions_max) == ("en", 8)
 
 
+def test_a_transport_is_no_setting(tmp_path: Path) -> None:
+    said = complaint(tmp_path, '[transport]\nuse = "wav"\n')
+    assert f"{tmp_path / 'duologue.toml'}:1: transport is no known key" in said
+    assert "no such setting" in complaint(tmp_path, environ={"DUOLOGUE_TRANSPORT__USE": "wav"})
+
+
 def test_lists_in_the_environment_are_json_or_numbered(tmp_path: Path) -> None:
     environ = {
         "DUOLOGUE_REPLY__FILLERS": '["One, two.", "Three."]',
