@@ -20,7 +20,7 @@ from duologue.testing import virtual_time
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import make_folder
 from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
-from duologue_pipelines.calls.places import Written, check_files, held
+from duologue_pipelines.calls.places import Written, check_files, kept_from_others
 from duologue_pipelines.calls.tables import announce, latency_table
 from duologue_pipelines.demo.caller import Act, DemoCall, act_of, scripted_call
 from duologue_pipelines.demo.verdict_table import verdict_table
@@ -69,7 +69,7 @@ async def _talk(
         make_folder(out.parent)
         console.print(Text(f"Made the folder {out.parent}", "dim"), soft_wrap=True)
     check_files(list(_files(out)))
-    with held(out.with_name(out.name + ".lock"), str(out)):
+    with kept_from_others(out.with_name(out.name + ".lock"), str(out)):
         return await _hold(settings, transport, call_of, out, console=console, verbose=verbose)
 
 

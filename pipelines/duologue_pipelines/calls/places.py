@@ -5,11 +5,12 @@ Nobody should learn after ten minutes of talk that a name was a folder's or that
 
 import os
 import stat
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
+
+from filelock import FileLock, Timeout
 
 from duologue.errors import ConfigurationError
 
@@ -33,65 +34,31 @@ def _nearest_folder(file: Path) -> Path:
 
 
 @contextmanager
-def held(lock: Path, what: str) -> Iterator[None]:
+def kept_from_others(lock: Path, what: str) -> Iterator[None]:
     """Keep other processes, and other calls of this one, from `what` while the body runs, by a lock on the file `lock`.
 
-    The system frees the lock of a process that dies, so one that is left behind is no obstacle. Where locks are not to
-    be had (some network disks) nothing is held. Raises `ConfigurationError` if another has it.
+    The system frees the lock of a process that dies, so one that is left behind is no obstacle. Raises
+    `ConfigurationError` if another has it.
     """
-    file = _locked(lock, what)
+    holder = FileLock(lock, timeout=0)
     try:
+        holder.acquire()
+    except Timeout as error:
+        by = lock.read_text(encoding="utf-8", errors="replace").strip() if lock.exists() else ""
+        raise ConfigurationError(
+            f"{what}: another call is being written there" + (f" (process {by})" if by else ""),
+            hint="Wait until it is over, or choose another place with --out",
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"{lock}: {error.strerror or error}", hint=_HINT) from error
+    try:
+        with suppress(OSError):  # Windows lets nobody write to it, nor take it away below
+            lock.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
-        if file is not None:
-            lock.unlink(missing_ok=True)
-            os.close(file)
-
-
-def _locked(lock: Path, what: str) -> int | None:
-    """A descriptor of `lock`, locked."""
-    while True:
-        try:
-            file = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise ConfigurationError(f"{lock}: {error.strerror or error}", hint=_HINT) from error
-        try:
-            _lock(file)
-        except (BlockingIOError, PermissionError) as error:
-            by = os.read(file, 20).decode(errors="replace").strip()
-            os.close(file)
-            raise ConfigurationError(
-                f"{what}: another call is being written there" + (f" (process {by})" if by else ""),
-                hint="Wait until it is over, or choose another place with --out",
-            ) from error
-        except OSError:  # no locks here
-            os.close(file)
-            lock.unlink(missing_ok=True)
-            return None
-        if _is_still(lock, file):
-            os.truncate(file, 0)
-            os.write(file, str(os.getpid()).encode())
-            return file
-        os.close(file)  # whoever held it took it away in between
-
-
-def _is_still(lock: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(lock.stat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(file: int) -> None:
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(file: int) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):
+            lock.unlink()  # still locked: who opened it meanwhile sees that it is gone, and makes another
+        holder.release()
 
 
 class Written:

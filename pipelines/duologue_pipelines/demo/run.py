@@ -14,7 +14,7 @@ from duologue.settings import Settings
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
 from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
-from duologue_pipelines.calls.places import Written, check_files, held
+from duologue_pipelines.calls.places import Written, check_files, kept_from_others
 from duologue_pipelines.calls.tables import announce, latency_table
 from duologue_pipelines.demo.caller import DemoCall, demo_call, scripted_call
 from duologue_pipelines.demo.verdict_table import verdict_table
@@ -51,7 +51,7 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
     demonstration = demo_call(pack, language) if caller is None else scripted_call(caller, pack, language)
     make_folder(out)
     check_files([out / name for name in FILES])
-    with held(out / LOCK, str(out)):
+    with kept_from_others(out / LOCK, str(out)):
         return await _demo(settings, out, demonstration, console)
 
 

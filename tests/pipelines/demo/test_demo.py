@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_written_keeps_no_other_from_it_and_is_not_claimed
 
 def test_a_second_call_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
-        places.held(tmp_path / ".lock", str(tmp_path)),
+        places.kept_from_others(tmp_path / ".lock", str(tmp_path)),
         pytest.raises(ConfigurationError, match=r"another call is being written there \(process \d+\)"),
     ):
         virtual_time.run(demo(EMBEDDED, tmp_path, console=Console(file=io.StringIO())))
