@@ -42,7 +42,7 @@ class StageKind(Generic[PortT_co]):
 
     @property
     def attribute(self) -> str:
-        """Where `runtime.parts.Stages` keeps the adapter, or the tuple of them."""
+        """Where `runtime.session_setup.Stages` keeps the adapter, or the tuple of them."""
         return f"{self.name}s" if self.takes_several else self.name
 
 

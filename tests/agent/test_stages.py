@@ -7,7 +7,7 @@ import typing
 import pytest
 
 from duologue import registry
-from duologue.runtime.parts import Stages
+from duologue.runtime.session_setup import Stages
 from duologue.settings import Settings, StageChoice
 from duologue.stages import STAGES, StageKind
 

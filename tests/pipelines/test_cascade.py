@@ -148,6 +148,7 @@ def test_an_optional_stage_is_left_out_named_alone_or_among_several(build: Build
     first, second = built.stages.judges
     assert isinstance(first, EchoJudge) and isinstance(second, PitchJudge)
     assert (first.window_s, second.window_s, second.floor_hz) == (2.0, 2.0, 60)
+    assert built.stages.names()["judge"] == "echo, pitch"
     assert built.stages.named()[-2:] == [("judge", first), ("judge", second)]
     with pytest.raises(ConfigurationError, match=r"judge.flor_hz: none of .*PitchJudge has an option 'flor_hz'"):
         build(judge=StageChoice(f"{echo}, {pitch}", flor_hz=60))

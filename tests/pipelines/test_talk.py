@@ -14,7 +14,7 @@ from duologue.errors import AudioError, ConfigurationError
 from duologue.measure import audible_spans
 from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
-from duologue_pipelines.calls.places import kept_from_others
+from duologue_pipelines.calls.output_files import kept_from_others
 from duologue_pipelines.talk import run_talk
 from duologue_pipelines.transports.caller_script import CallerScript, Step, prepare
 from duologue_pipelines.transports.noises import click

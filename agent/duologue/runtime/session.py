@@ -80,13 +80,10 @@ class Session:
         return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
-        stages: dict[str, str] = {}
-        for kind, stage in self._setup.stages.named():
-            stages[kind] = f"{stages[kind]}, {stage.name}" if kind in stages else stage.name
         return {
             "session": self.id,
             "policy": to_data(self._setup.policy),
-            "stages": {**stages, "llm": f"{self._llm.name} ({self._llm.model})"},
+            "stages": {**self._setup.stages.names(), "llm": f"{self._llm.name} ({self._llm.model})"},
             "is_language_model": self._llm.is_language_model,
             "conversation": self.conversation.snapshot(),
         }

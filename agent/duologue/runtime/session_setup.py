@@ -33,6 +33,13 @@ class Stages:
         found = [(kind, getattr(self, kind.attribute)) for kind in STAGES]
         return [(kind.name, one) for kind, value in found for one in (value if kind.takes_several else (value,))]
 
+    def names(self) -> dict[str, str]:
+        """Stage → its adapter's name, several parted by commas; one that is left out is not there."""
+        names: dict[str, str] = {}
+        for kind, stage in self.named():
+            names[kind] = f"{names[kind]}, {stage.name}" if kind in names else stage.name
+        return names
+
     def all(self) -> tuple[Stage, ...]:
         """In the order of the table."""
         return tuple(stage for _, stage in self.named())

@@ -8,6 +8,7 @@ from typing import Any
 from duologue.core.codec import decode
 from duologue.core.conversation import Conversation, Phase
 from duologue.core.state import State
+from duologue.sim.checkers import CHECKERS
 from duologue.sim.scenario import Scenario
 from duologue.sim.tally import Tally
 from duologue.sim.watch import Step, Watch
@@ -30,7 +31,7 @@ class TraceWorld:
         lines = self._entries()
         self.begun: dict[str, Any] = next(lines)["conversation"]
         self.conversation = Conversation.restore(scenario.policy, self.begun)
-        self.watch = Watch(self)
+        self.watch = Watch(self, CHECKERS)
         for line in lines:
             self._step(line)
         self.watch.over()

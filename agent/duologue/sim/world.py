@@ -20,6 +20,7 @@ from duologue.core.migration import unheard
 from duologue.core.state import State
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller
+from duologue.sim.checkers import CHECKERS
 from duologue.sim.hearing import Recogniser
 from duologue.sim.making import Making
 from duologue.sim.scenario import Scenario, draw_scenario
@@ -69,7 +70,7 @@ class World:
         scenario = self.scenario
         self.conversation = Conversation(scenario.policy, system=scenario.system, pack=scenario.pack)
         self.begun = self.conversation.snapshot()
-        self.watch = Watch(self)
+        self.watch = Watch(self, CHECKERS)
         self._make_stages()
         self.caller = Caller(self)
 

@@ -1,4 +1,4 @@
-"""Where the files of a call go: checked and held before it, told truly after it.
+"""Where the files of a call go: checked and kept from others, told truly after it.
 
 Nobody should learn after ten minutes of talk that a name was a folder's or that another call wrote into the same files.
 """

@@ -69,7 +69,7 @@ class Transcript:
         self.notes: list[Note] = []
         self.now = 0.0
 
-    def take(self, event: SessionEvent, now: float) -> None:
+    def take_event(self, event: SessionEvent, now: float) -> None:
         """One more event or action. `now`: session seconds at which it was published."""
         self.now = max(self.now, now)
         if isinstance(event, Note):

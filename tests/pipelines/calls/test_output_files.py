@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from duologue.errors import ConfigurationError
-from duologue_pipelines.calls.places import Written, check_files, kept_from_others
+from duologue_pipelines.calls.output_files import Written, check_files, kept_from_others
 
 
 def test_files_that_can_be_written_are_fine(tmp_path: Path) -> None:
