@@ -1,11 +1,11 @@
 """The user's turn: opened, recognised, ended, answered or knowingly not."""
 
 import pytest
-from duologue.core.turns import IMAGES_MAX, normal_words
 
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
+from duologue.core.turns import IMAGES_MAX, normal_words
 from duologue.core.words import Word
 from duologue.errors import ProtocolError
 
