@@ -175,16 +175,30 @@ def _options() -> str:
     """What may stand beside `use` for each adapter: its constructor's own words."""
     import importlib.metadata
 
+    from duologue.stages import STAGES
+
     lines: list[str] = []
-    for stage in ("vad", "asr", "llm", "tts", "transports"):
-        entries = sorted(importlib.metadata.entry_points(group=f"duologue.{stage}"), key=lambda entry: entry.name)
+    for kind in STAGES:
+        entries = sorted(importlib.metadata.entry_points(group=kind.group), key=lambda entry: entry.name)
         for entry in entries:
             if not entry.value.startswith("duologue_pipelines."):
                 continue
             parameters = inspect.signature(entry.load()).parameters.values()
             shown = ", ".join(f"`{_option(parameter)}`" for parameter in parameters)
-            lines.append(f"| {stage} | `{entry.name}` | {shown} |")
+            lines.append(f"| {kind.name} | `{entry.name}` | {shown} |")
     return "\n".join(["| stage | `use` | options and their defaults |", "|---|---|---|", *lines, ""])
+
+
+def _stages() -> str:
+    """The rows of the one table of stages."""
+    from duologue.stages import STAGES
+
+    rows = [
+        f"| `[{kind.name}]` | {kind.title} | `{kind.port}` | `{kind.group}` | "
+        f"{'none or several' if kind.is_optional and kind.takes_several else 'one'} |"
+        for kind in STAGES
+    ]
+    return "\n".join(["| table | stage | port | entry-point group | how many |", "|---|---|---|---|---|", *rows, ""])
 
 
 def _option(parameter: inspect.Parameter) -> str:
@@ -219,6 +233,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "joint-rules": _joint_rules,
     "settings": _settings,
     "options": _options,
+    "stages": _stages,
     "figures": _figures,
 }
 

@@ -8,7 +8,7 @@
     │   ├── StageUnavailable   it is not there: not installed, no model, nothing answers
     │   ├── StageOverloaded    it has more work than its bound allows
     │   └── StageTimeout       it answered too late
-    ├── TransportError         the peer hung up or sent what it must not send
+    ├── TransportError         the remote side hung up or sent what it must not send
     ├── ProtocolError          the caller used the engine out of order: the core's table lacks the step
     └── InternalError          ours; please report it with the trace
 
@@ -69,7 +69,7 @@ class StageTimeout(StageError):
 
 
 class TransportError(DuologueError):
-    """The peer's fault: it hung up, went silent or sent what can't be understood."""
+    """The remote side's fault: it hung up, went silent or sent what can't be understood."""
 
 
 class ProtocolError(DuologueError):

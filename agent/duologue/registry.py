@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, overload
+from typing import Any, Final, NamedTuple, TypeVar, overload
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -30,25 +29,16 @@ from pydantic.errors import PydanticUserError
 from duologue.errors import ConfigurationError, DuologueError, StageUnavailable
 from duologue.nearest import did_you_mean
 from duologue.packs import best_language
-from duologue.ports import Asr, Llm, Transport, Tts, Vad
+from duologue.ports.stage import Stage
 from duologue.settings import StageChoice
+from duologue.stages import NONE, STAGE_NAMES, STAGES, StageKind
 from duologue.validation import complaints, off_as_none
 
-Stage = Literal["vad", "asr", "llm", "tts", "transport"]
+PortT = TypeVar("PortT", bound=Stage)
 
-GROUPS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "vad": "duologue.vad",
-        "asr": "duologue.asr",
-        "llm": "duologue.llm",
-        "tts": "duologue.tts",
-        "transport": "duologue.transports",
-    }
-)
 COMMANDS: Final = "duologue.commands"
 PACKAGE: Final = "duologue"
 ANY_LANGUAGE: Final = "*"
-SPEAKING: Final = ("asr", "tts")  # the stages that a language matters to
 _ANY_TYPE: Final = ConfigDict(arbitrary_types_allowed=True)
 
 
@@ -92,7 +82,7 @@ def adapter_class(stage: str, use: str, *, origin: str = "") -> type[Any]:
         module, _, attribute = use.partition(":")
         if not module or not attribute:
             raise ConfigurationError(f"{where}{stage}.use: {use!r} is not package.module:Class")
-        entry: EntryPoint | None = EntryPoint(use, use, GROUPS[stage])
+        entry: EntryPoint | None = EntryPoint(use, use, _kind(stage).group)
     else:
         entry = _entry(_entries(stage), use)
     if entry is None:
@@ -162,22 +152,17 @@ def options_for(stage: str, use: str, choice: StageChoice, offered: Mapping[str,
 
 
 @overload
-def make(stage: Literal["vad"], choice: StageChoice, /, **offered: Any) -> Vad: ...
+def make(kind: StageKind[PortT], choice: StageChoice, /, **offered: Any) -> PortT: ...
 @overload
-def make(stage: Literal["asr"], choice: StageChoice, /, **offered: Any) -> Asr: ...
-@overload
-def make(stage: Literal["llm"], choice: StageChoice, /, **offered: Any) -> Llm: ...
-@overload
-def make(stage: Literal["tts"], choice: StageChoice, /, **offered: Any) -> Tts: ...
-@overload
-def make(stage: Literal["transport"], choice: StageChoice, /, **offered: Any) -> Transport: ...
-def make(stage: Stage, choice: StageChoice, /, **offered: Any) -> Any:
-    """Construct the adapter that `choice` names; nothing is loaded yet.
+def make(kind: str, choice: StageChoice, /, **offered: Any) -> Any: ...
+def make(kind: StageKind[Any] | str, choice: StageChoice, /, **offered: Any) -> Any:
+    """Construct the adapter that `choice` names; nothing is loaded yet. `kind`: the stage's row, or its name.
 
     `choice.use` must be a name: resolve "auto" first with `choose_auto` and `choice.model_copy(update={"use": name})`.
     `offered`: what the engine has for adapters that want it; each gets what its constructor names.
     Raises `ConfigurationError`, `StageUnavailable`.
     """
+    stage = kind if isinstance(kind, str) else kind.name
     if choice.use == "auto":
         raise ConfigurationError(f"{stage}.use is still 'auto'", hint=f"Name one of: {', '.join(names(stage))}")
     arguments = options_for(stage, choice.use, choice, offered)
@@ -190,6 +175,28 @@ def make(stage: Stage, choice: StageChoice, /, **offered: Any) -> Any:
         raise ConfigurationError(
             f"{stage}: {choice.use} refuses its options: {error}", hint=f"Check the options of {stage}"
         ) from error
+
+
+def each(kind: StageKind[Any], choice: StageChoice) -> list[StageChoice]:
+    """`choice` as one choice an adapter: none for `use = "none"` of an optional stage, several for names parted by
+    commas where the stage takes several; each option goes to those of them that have it.
+
+    Raises `ConfigurationError` for an option that none of them has.
+    """
+    if kind.is_optional and choice.use == NONE:
+        return []
+    named = [name.strip() for name in choice.use.split(",") if name.strip()] if kind.takes_several else [choice.use]
+    if len(named) < 2:
+        return [choice]
+    lacking = {use: _lacking(kind.name, use, list(choice.options)) for use in named}
+    for option in choice.options:
+        if all(option in lacks for lacks in lacking.values()):
+            where = f"{choice.origin(option)}: " if choice.origin(option) else ""
+            raise ConfigurationError(
+                f"{where}{kind.name}.{option}: none of {', '.join(named)} has an option {option!r}",
+                hint=f"Check the options of {kind.name}",
+            )
+    return [choice.narrowed(use, lacks) for use, lacks in lacking.items()]
 
 
 def candidates(stage: str, *, options: Iterable[str] = (), language: str | None = None) -> list[Candidate]:
@@ -267,10 +274,14 @@ def _why(found: list[Candidate], usable: list[Candidate], language: str | None) 
     return "; ".join(remarks)
 
 
+def _kind(stage: str) -> StageKind[Stage]:
+    if stage not in STAGE_NAMES:
+        raise ConfigurationError(f"there is no stage {stage!r}", hint=did_you_mean(stage, STAGE_NAMES))
+    return STAGES[STAGE_NAMES.index(stage)]
+
+
 def _entries(stage: str) -> Iterable[EntryPoint]:
-    if stage not in GROUPS:
-        raise ConfigurationError(f"there is no stage {stage!r}", hint=did_you_mean(stage, GROUPS))
-    return entry_points(group=GROUPS[stage])
+    return entry_points(group=_kind(stage).group)
 
 
 def _entry(entries: Iterable[EntryPoint], name: str) -> EntryPoint | None:
@@ -343,7 +354,7 @@ def _candidate(stage: str, name: str, options: list[str], language: str | None) 
     standing = Standing.FITS
     if rank is None:
         standing = Standing.BY_NAME_ONLY
-    elif language and stage in SPEAKING and getattr(adapter, "languages", None) is None:
+    elif language and _kind(stage).has_languages and getattr(adapter, "languages", None) is None:
         standing = Standing.SILENT_ON_LANGUAGE
     return Candidate(name, int(rank or 0), _problem(stage, name, adapter, options, language), standing)
 

@@ -39,9 +39,8 @@ from duologue.settings_layers import (
     pack_layer,
     program_layer,
 )
+from duologue.stages import ASR, JUDGE, LLM, STAGE_NAMES, TTS, VAD
 from duologue.validation import between, check_between, complaints, off_as_none
-
-STAGES: Final = ("vad", "asr", "llm", "tts", "transport")
 
 # What a number of the policy may be; any other number there may be anything that is finite and not negative.
 RANGES: Final[Mapping[str, tuple[float, float]]] = {
@@ -126,6 +125,13 @@ class StageChoice(BaseModel):
         """Where `use` or an option was set ("duologue.toml:7", "--set asr.model"), or empty."""
         return self._origins.get(key, "")
 
+    def narrowed(self, use: str, without: Iterable[str]) -> "StageChoice":
+        """This choice for `use` alone, less the options `without`."""
+        left_out = set(without)
+        one = StageChoice(use, **{key: value for key, value in self.options.items() if key not in left_out})
+        one._origins = self._origins
+        return one
+
 
 class TraceSettings(BaseModel):
     """The event log. `folder`: where a session's `trace.jsonl` goes; None keeps none on disk.
@@ -144,11 +150,12 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    vad: StageChoice = StageChoice(use="both")
-    asr: StageChoice = StageChoice()
-    llm: StageChoice = StageChoice()
-    tts: StageChoice = StageChoice()
-    transport: StageChoice = StageChoice()
+    # The stages' table once more, for type checkers; a test compares the two.
+    vad: StageChoice = StageChoice(VAD.default)
+    asr: StageChoice = StageChoice(ASR.default)
+    llm: StageChoice = StageChoice(LLM.default)
+    tts: StageChoice = StageChoice(TTS.default)
+    judge: StageChoice = StageChoice(JUDGE.default)
     endpointing: Annotated[EndpointingPolicy, _off_words(EndpointingPolicy), AfterValidator(_in_range)] = (
         EndpointingPolicy()
     )
@@ -183,7 +190,7 @@ class Settings(BaseModel):
         )
 
     def stage(self, name: str) -> StageChoice:
-        """The choice for one of `STAGES`."""
+        """The choice for one of `STAGE_NAMES`."""
         choice: StageChoice = getattr(self, name)
         return choice
 
@@ -232,12 +239,12 @@ def load_settings(
     file = find_file(config, environ, folder)
     if file is not None:
         layers.append(file_layer(file))
-    merged = merge(layers, STAGES)
+    merged = merge(layers, STAGE_NAMES)
     recommended = pack_layer(str(merged.get("pack", "assistant")), merged.get("language"), folder)
     layers.append(recommended)
-    settings = Settings.model_validate(merge(layers, STAGES), context=tuple(layers))
+    settings = Settings.model_validate(merge(layers, STAGE_NAMES), context=tuple(layers))
     settings._sources = tuple(layer.name for layer in layers if layer.values)
-    for stage in STAGES:
+    for stage in STAGE_NAMES:
         _remember_origins(settings.stage(stage), stage, layers)
     return settings
 

@@ -1,8 +1,7 @@
 """VAD → ASR → LLM → TTS put together from settings: each stage as named, or, for `auto`, the best that is really there.
 
-Reached by the entry point `duologue.cascade: default`. Says of each choice which it was and why; the agent passes that
-on to the
-trace, so that nobody has to guess what answered.
+Reached by the entry point `duologue.cascade: default`. Says of each choice which it was and why; the agent
+passes that on to the trace, so that nobody has to guess what answered.
 """
 
 import os
@@ -15,6 +14,7 @@ from duologue.packs import Pack
 from duologue.ports import Llm, SpeechRequest
 from duologue.runtime.session_setup import Persona, Stages
 from duologue.settings import Settings, StageChoice
+from duologue.stages import ASR, LLM, STAGES, StageKind
 from duologue_pipelines.llm import discover
 from duologue_pipelines.llm.rehearsal import RehearsalLlm
 
@@ -62,21 +62,24 @@ async def build(settings: Settings, pack: Pack | None) -> Cascade:
     where something named is not there; loads no model (`warm_up` does)."""
     language = settings.language or (pack.default_language if pack else None)
     notes: list[str] = []
-    vad = registry.make("vad", _decided("vad", settings, language, notes))
-    asr = registry.make("asr", _decided("asr", settings, language, notes))
-    tts = registry.make("tts", _decided("tts", settings, language, notes))
-    llm = await _llm(settings, pack, notes)
-    if remark := getattr(asr, "remark", ""):
+    made: dict[str, Any] = {}
+    for kind in STAGES:
+        choices = registry.each(kind, settings.stage(kind.name))
+        if kind is LLM:
+            adapters: list[Any] = [await _llm(settings, pack, notes)]
+        else:
+            adapters = [registry.make(kind, _decided(kind, choice, language, notes)) for choice in choices]
+        made[kind.attribute] = tuple(adapters) if kind.takes_several else adapters[0]
+    if remark := getattr(made[ASR.attribute], "remark", ""):
         notes.append(f"asr: {remark}")
-    return Cascade(Stages(vad, asr, llm, tts), tuple(notes))
+    return Cascade(Stages(**made), tuple(notes))
 
 
-def _decided(stage: str, settings: Settings, language: str | None, notes: list[str]) -> StageChoice:
-    choice = settings.stage(stage)
+def _decided(kind: StageKind[Any], choice: StageChoice, language: str | None, notes: list[str]) -> StageChoice:
     if choice.use != AUTO:
         return choice
-    name, why = registry.choose_auto(stage, options=choice.options, language=language, origin=choice.origin)
-    notes.append(f"{stage}: {name} ({why})")
+    name, why = registry.choose_auto(kind.name, options=choice.options, language=language, origin=choice.origin)
+    notes.append(f"{kind.name}: {name} ({why})")
     return _using(choice, name, {})
 
 
@@ -98,7 +101,7 @@ async def _llm(settings: Settings, pack: Pack | None, notes: list[str]) -> Llm:
     elif choice.use == AUTO:
         notes.append("llm: openai (the settings say where to ask)")
         choice = _using(choice, "openai", {})
-    llm = registry.make("llm", choice)
+    llm = registry.make(LLM, choice)
     if isinstance(llm, RehearsalLlm) and pack is not None:
         return replace(llm, exchanges=pack.samples)
     return llm

@@ -1,36 +1,33 @@
-"""A small client of the Hugging Face hub: list a folder, fetch a file so that a broken line costs nothing.
+"""Files of the Hugging Face hub, fetched so that a broken line costs nothing.
 
-What is fetched goes to a `.part` file beside the target and is renamed when its checksum is right; what is there of it
-after a failure is taken up again by the next try (HTTP Range). The hub's own client can do this too, but keeps files in
-a cache of its own layout and is slow to import; this one is tested against a server on loopback.
+The hub's own client (`huggingface_hub`) lists the files and speaks HTTP: mirror, proxies, redirects. What it would do
+with the bytes is done here instead (docs/decisions/012): they go to a `.part` file beside the target, which is renamed
+when its checksum is right; what is there of it after a failure is taken up again by the next try (HTTP Range).
 
 `$DUOLOGUE_HUB_URL` (or `$HF_ENDPOINT`) names a mirror.
 """
 
 import errno
 import hashlib
-import http.client
-import json
 import os
 import shutil
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from duologue.errors import StageUnavailable
+
+if TYPE_CHECKING:  # importing it takes 0.3 s, which only a download is worth
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.hf_api import RepoSibling
 
 HUB_VARIABLE: Final = "DUOLOGUE_HUB_URL"
 MIRROR_VARIABLE: Final = "HF_ENDPOINT"
 PUBLIC_HUB: Final = "https://huggingface.co"
 TIMEOUT_S: Final = 30.0
 TRIES_MAX: Final = 4
-PIECE_BYTES: Final = 256 * 1024
-LISTING_BYTES_MAX: Final = 8 * 2**20  # a folder's listing is some kilobytes; a mirror that sends more is broken
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -74,16 +71,9 @@ class Hub:
         self._wait = wait
 
     def files(self, repository: str, folder: str = "") -> list[HubFile]:
-        """The files of a folder. Raises `StageUnavailable`: no such folder, no network, a hub that answers garbage."""
-        where = f"{repository}/tree/main/{folder}".rstrip("/")
-        address = f"{self._url}/api/models/{urllib.parse.quote(where)}"
-        listing = self._retried(lambda: self._listing(address))
-        try:
-            return [_hub_file(repository, entry) for entry in listing if entry["type"] == "file"]
-        except (TypeError, KeyError, ValueError) as error:
-            raise self._unavailable(
-                f"{address} answered something that is no list of files", "Check the mirror"
-            ) from error
+        """The files of a folder. Raises `StageUnavailable`: no such model, no network, a hub that answers garbage."""
+        found = self._retried(lambda: self._listing(repository))
+        return [file for file in found if file.path.rpartition("/")[0] == folder]
 
     def fetch(self, file: HubFile, target: Path, progress: Progress) -> None:
         """Bring `file` to `target`, going on with what is there of it; checked, then renamed into place.
@@ -123,16 +113,22 @@ class Hub:
 
     # --- one try ---
 
-    def _listing(self, address: str) -> list[Any]:
-        with self._open(address) as answer:
-            data = answer.read(LISTING_BYTES_MAX)
+    def _listing(self, repository: str) -> list[HubFile]:
+        from huggingface_hub import HfApi
+
+        api = HfApi(endpoint=self._url, token=False)  # all that we list is public; a mirror is told no secrets
         try:
-            listing = json.loads(data)
-        except ValueError as error:
-            raise self._unavailable(f"{address} answered something that is no JSON", "Check the mirror") from error
-        return listing if isinstance(listing, list) else [None]
+            found = api.model_info(repository, files_metadata=True, timeout=TIMEOUT_S).siblings
+            return [_hub_file(repository, entry) for entry in found or ()]
+        except (TypeError, KeyError, ValueError) as error:
+            raise self._unavailable(
+                f"{self._url} answered something that is no list of files", "Check the mirror"
+            ) from error
 
     def _download(self, file: HubFile, part: Path, progress: Progress) -> None:
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]  # documented as public there
+
         there = part.stat().st_size if part.exists() else 0
         if there > file.size:
             part.unlink()
@@ -140,27 +136,36 @@ class Hub:
         progress(file.name, there, file.size)
         if there == file.size and part.exists():
             return
-        address = f"{self._url}/{file.repository}/resolve/main/{urllib.parse.quote(file.path)}"
-        with self._open(address, start=there) as answer:
-            if answer.status != 206:  # a mirror that knows no ranges begins at the beginning
+        address = hf_hub_url(file.repository, file.path, endpoint=self._url)
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={there}-"} if there else {})}
+        with get_session().stream("GET", address, headers=headers, timeout=TIMEOUT_S) as answer:
+            hf_raise_for_status(answer)
+            if answer.status_code != 206:  # a mirror that knows no ranges begins at the beginning
                 there = 0
             with part.open("r+b" if there else "wb") as out:
                 out.seek(there)
-                while there < file.size:
-                    piece = answer.read(min(PIECE_BYTES, file.size - there))
-                    if not piece:
-                        raise ConnectionError(f"the answer ended after {there} of {file.size} bytes")
+                for piece in self._pieces(answer, file.size - there):
                     out.write(piece)
                     there += len(piece)
                     progress(file.name, there, file.size)
 
-    def _open(self, address: str, *, start: int = 0) -> http.client.HTTPResponse:
-        headers = {"User-Agent": "duologue", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
-        request = urllib.request.Request(address, headers=headers)
-        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_S)
-        return answer
+    def _pieces(self, answer: Any, wanted: int) -> Iterator[bytes]:
+        """`wanted` bytes of `answer`, as they come; a line that breaks on the way is worth another try."""
+        reason: Exception | None = None
+        try:
+            for piece in answer.iter_bytes():
+                yield piece[:wanted]
+                wanted -= len(piece)
+                if wanted <= 0:
+                    return
+        except _transport_error() as error:
+            reason = error
+        raise _Passing(
+            self._unavailable(
+                f"the connection to {self._url} broke: {reason or f'{wanted} bytes are missing'}",
+                "Run the same command again to go on",
+            )
+        ) from reason
 
     # --- what went wrong ---
 
@@ -177,33 +182,28 @@ class Hub:
             raise passing.error from passing.__cause__
 
     def _explained(self, attempt: Callable[[], T]) -> T:
+        from huggingface_hub.errors import HfHubHTTPError
+
         try:
             return attempt()
-        except urllib.error.HTTPError as error:
+        except HfHubHTTPError as error:
             explained = self._http_error(error)
-            if error.code == 429 or error.code >= 500:
+            if error.response.status_code == 429 or error.response.status_code >= 500:
                 raise _Passing(explained) from error
             raise explained from error
-        except urllib.error.URLError as error:
-            explained = self._offline(error.reason)
-            raise explained from error
-        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            raise _Passing(
-                self._unavailable(
-                    f"the connection to {self._url} broke: {error}", "Run the same command again to go on"
-                )
-            ) from error
+        except (_transport_error(), ConnectionError) as error:
+            raise self._offline(error) from error
 
-    def _http_error(self, error: urllib.error.HTTPError) -> StageUnavailable:
-        error.close()
+    def _http_error(self, error: "HfHubHTTPError") -> StageUnavailable:
         hints = {
             404: "Check the name with `duologue models list`",
             401: "It may be private, or the name is wrong: see `duologue models list`",
             403: "It may be private, or a proxy is in the way",
             429: "Wait some minutes and run the same command again",
         }
-        hint = hints.get(error.code, "Try again later")
-        return self._unavailable(f"{error.url} answers {error.code} {error.reason}", hint)
+        answer = error.response
+        hint = hints.get(answer.status_code, "Try again later")
+        return self._unavailable(f"{answer.url} answers {answer.status_code} {answer.reason_phrase}", hint)
 
     def _offline(self, reason: object) -> StageUnavailable:
         return self._unavailable(
@@ -245,11 +245,19 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.0f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
-def _hub_file(repository: str, entry: dict[str, Any]) -> HubFile:
-    large = entry.get("lfs")
-    checksum = f"sha256:{large['oid']}" if large else f"git:{entry['oid']}"
-    size = int(large["size"] if large else entry["size"])
-    return HubFile(repository, str(entry["path"]), size, checksum)
+def _transport_error() -> type[Exception]:
+    """What the HTTP library below the hub's client raises when the line fails: httpx, or from 2.0 on httpx2."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    base: type[Exception] = HfHubHTTPError.__bases__[0]
+    return base
+
+
+def _hub_file(repository: str, entry: "RepoSibling") -> HubFile:
+    if entry.size is None or entry.blob_id is None:
+        raise ValueError(f"{entry.rfilename} has no size or no checksum")
+    checksum = f"sha256:{entry.lfs.sha256}" if entry.lfs else f"git:{entry.blob_id}"
+    return HubFile(repository, entry.rfilename, entry.size, checksum)
 
 
 def _digest(path: Path, kind: str) -> str:

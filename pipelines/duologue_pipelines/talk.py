@@ -14,17 +14,17 @@ from rich.console import Console
 from rich.text import Text
 
 from duologue.packs import find_pack
+from duologue.runtime import virtual_time
 from duologue.runtime.agent import Agent
 from duologue.settings import Settings
-from duologue.testing import virtual_time
+from duologue_pipelines.calls.acts import Act, ScriptedCall, act_of, scripted_call
+from duologue_pipelines.calls.call import INTERRUPTED, FinishedCall, run_call
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import make_folder
-from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
-from duologue_pipelines.calls.places import Written, check_files, held
+from duologue_pipelines.calls.output_files import Written, check_files, kept_from_others
 from duologue_pipelines.calls.tables import announce, latency_table
-from duologue_pipelines.demo.caller import Act, DemoCall, act_of, scripted_call
-from duologue_pipelines.demo.verdict_table import verdict_table
-from duologue_pipelines.demo.verdicts import TALKED_INTO_S_MAX, judge
+from duologue_pipelines.calls.verdict_table import verdict_table
+from duologue_pipelines.calls.verdicts import TALKED_INTO_S_MAX, judge
 from duologue_pipelines.transports.wav import WavTransport
 
 STALL_S: Final = 600.0  # a large model may load that long, and a model on the network think
@@ -69,14 +69,14 @@ async def _talk(
         make_folder(out.parent)
         console.print(Text(f"Made the folder {out.parent}", "dim"), soft_wrap=True)
     check_files(list(_files(out)))
-    with held(out.with_name(out.name + ".lock"), str(out)):
-        return await _hold(settings, transport, call_of, out, console=console, verbose=verbose)
+    with kept_from_others(out.with_name(out.name + ".lock"), str(out)):
+        return await _run_call(settings, transport, call_of, out, console=console, verbose=verbose)
 
 
-async def _hold(
+async def _run_call(
     settings: Settings,
     transport: WavTransport,
-    call_of: DemoCall | None,
+    call_of: ScriptedCall | None,
     out: Path,
     *,
     console: Console,
@@ -90,7 +90,7 @@ async def _hold(
     async with agent:
         quiet = announce(console, agent)
         with Captions(console, quiet=() if verbose else quiet) as captions:
-            call = await hold_call(agent, transport, trace=out.with_suffix(".trace.jsonl"), show=captions.show)
+            call = await run_call(agent, transport, trace=out.with_suffix(".trace.jsonl"), show=captions.show)
     if call.interrupted:
         console.print(Text("\nInterrupted. What was said until then is kept:", "bold"))
     else:
@@ -113,7 +113,7 @@ def _files(out: Path) -> dict[Path, str]:
     }
 
 
-def _conclude(console: Console, call: HeldCall, acts: Sequence[Act]) -> None:
+def _conclude(console: Console, call: FinishedCall, acts: Sequence[Act]) -> None:
     verdicts = judge(call, acts)
     if verdicts:
         console.print(verdict_table(verdicts))

@@ -17,9 +17,9 @@ from duologue.core.conversation import Conversation
 from duologue.core.events import SpeechStarted, SpeechStopped
 from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError
-from duologue.registry import GROUPS
 from duologue.runtime.trace import Trace
 from duologue.settings import Settings
+from duologue.stages import STAGES
 
 METADATA = """\
 Metadata-Version: 2.1
@@ -134,7 +134,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     info.mkdir(parents=True)
     (info / "METADATA").write_text(METADATA)
     (info.parent / "duologue_cli_plugin.py").write_text(PLUGIN)
-    stages = {group: entry_points_of([group], {}) for group in GROUPS.values()}
+    stages = {kind.group: entry_points_of([kind.group], {}) for kind in STAGES}
 
     def install(**commands: str) -> None:
         own = "\n".join(stages.values())
@@ -406,9 +406,22 @@ def test_doctor_tells_first_that_the_settings_cannot_be_read(terminal: Terminal)
 def test_doctor_takes_the_flags_of_the_demo(terminal: Terminal) -> None:
     assert {stage["stage"]: stage["use"] for stage in diagnosis(terminal, "--asr", "whisper", "--tts", "espeak")[
         "stages"
-    ]} == {"vad": "both", "asr": "whisper", "llm": "auto", "tts": "espeak"}  # fmt: skip
+    ]} == {"vad": "both", "asr": "whisper", "llm": "auto", "tts": "espeak", "judge": "none"}  # fmt: skip
     assert "there is no pack 'nobody'" in diagnosis(terminal, "--pack", "nobody")["problems"][0]
     assert diagnosis(terminal, "--language", "zh")["settings"]["language"] == "zh"
+
+
+def test_doctor_finds_nothing_wrong_with_an_optional_stage_that_is_left_out(terminal: Terminal) -> None:
+    found = diagnosis(terminal)
+    judge = found["stages"][-1]
+    assert (judge["stage"], judge["chosen"], judge["is_left_out"]) == ("judge", "", True)
+    assert judge["why"].startswith("optional; ") and not [line for line in found["problems"] if "judge" in line]
+
+
+def test_doctor_names_a_judge_that_is_not_there(terminal: Terminal) -> None:
+    found = diagnosis(terminal, "--set", "judge.use=nobody")
+    assert (found["stages"][-1]["chosen"], found["stages"][-1]["is_left_out"]) == ("", False)
+    assert "--set judge.use: judge.use: there is no judge called 'nobody'" in " ".join(found["problems"])
 
 
 def test_doctor_cuts_no_reason_short(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,6 +280,6 @@ def test_two_plugins_of_one_name_are_refused() -> None:
         registry.command("x-twice")
 
 
-@pytest.mark.parametrize("stage", ["vad", "asr", "llm", "tts", "transport"])
+@pytest.mark.parametrize("stage", ["vad", "asr", "llm", "tts"])
 def test_each_stage_has_adapters_of_ours(stage: str) -> None:
     assert registry.names(stage)

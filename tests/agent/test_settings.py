@@ -72,7 +72,7 @@ def test_the_whole_tree_can_stand_in_the_file(tmp_path: Path) -> None:
         """
         language = "en"
         sessions_max = 8
-        transport = "wav"
+        judge = "mine:Judge"
 
         [asr]
         use = "whisper"
@@ -93,11 +93,17 @@ def test_the_whole_tree_can_stand_in_the_file(tmp_path: Path) -> None:
     )
     assert settings.asr == StageChoice(use="whisper", model="base", beams=2)
     assert settings.asr.options == {"model": "base", "beams": 2}
-    assert settings.transport.use == "wav"
+    assert settings.judge.use == "mine:Judge"
     assert settings.reply.fillers == ("Well.",)
     assert (settings.limits.idle_s, settings.limits.session_s_max) == (None, 60)
     assert settings.trace == TraceSettings(folder=Path("traces"), bytes_max=20_000)
     assert (settings.language, settings.sessions_max) == ("en", 8)
+
+
+def test_a_transport_is_no_setting(tmp_path: Path) -> None:
+    said = complaint(tmp_path, '[transport]\nuse = "wav"\n')
+    assert f"{tmp_path / 'duologue.toml'}:1: transport is no known key" in said
+    assert "no such setting" in complaint(tmp_path, environ={"DUOLOGUE_TRANSPORT__USE": "wav"})
 
 
 def test_lists_in_the_environment_are_json_or_numbered(tmp_path: Path) -> None:

@@ -29,6 +29,29 @@ EMBEDDED = {
 Build = Callable[..., cascade.Cascade]
 
 
+class EchoJudge:
+    name = "echo"
+
+    def __init__(self, window_s: float = 1.0) -> None:
+        self.window_s = window_s
+
+    async def warm_up(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    @classmethod
+    def probe(cls) -> str:
+        return ""
+
+
+class PitchJudge(EchoJudge):
+    name = "pitch"
+
+    def __init__(self, window_s: float = 1.0, floor_hz: int = 80) -> None:
+        super().__init__(window_s)
+        self.floor_hz = floor_hz
+
+
 @pytest.fixture
 def build(monkeypatch: pytest.MonkeyPatch) -> Build:
     """The stages on a machine where no server of the developer's is asked, and no key of theirs is seen."""
@@ -90,10 +113,10 @@ def test_what_is_named_is_taken_without_a_word_on_why(build: Build) -> None:
 
 def test_auto_says_of_each_stage_what_it_took_and_why(build: Build) -> None:
     built = build(vad=StageChoice(), asr=StageChoice(), tts=StageChoice())
-    assert [note.split(":")[0] for note in built.notes] == ["vad", "asr", "tts", "llm"] + (
+    assert [note.split(":")[0] for note in built.notes] == ["vad", "asr", "llm", "tts"] + (
         ["asr"] if built.stages.asr.name == "pocketsphinx" else []
     )
-    for stage, note in zip((built.stages.vad, built.stages.asr, built.stages.tts), built.notes, strict=False):
+    for stage, note in zip(built.stages.all(), built.notes, strict=False):
         assert note.split(": ", 1)[1].startswith(f"{stage.name} (")
 
 
@@ -115,6 +138,22 @@ def test_a_wrong_name_or_option_is_named_with_the_nearest_right_one(
     with pytest.raises(ConfigurationError) as caught:
         build(**choices)
     assert problem in str(caught.value)
+
+
+def test_an_optional_stage_is_left_out_named_alone_or_among_several(build: Build) -> None:
+    assert build().stages.judges == ()
+    echo, pitch = f"{__name__}:EchoJudge", f"{__name__}:PitchJudge"
+    assert [judge.name for judge in build(judge=StageChoice(echo)).stages.judges] == ["echo"]
+    built = build(judge=StageChoice(f"{echo}, {pitch}", floor_hz=60, window_s=2.0))
+    first, second = built.stages.judges
+    assert isinstance(first, EchoJudge) and isinstance(second, PitchJudge)
+    assert (first.window_s, second.window_s, second.floor_hz) == (2.0, 2.0, 60)
+    assert built.stages.names()["judge"] == "echo, pitch"
+    assert built.stages.named()[-2:] == [("judge", first), ("judge", second)]
+    with pytest.raises(ConfigurationError, match=r"judge.flor_hz: none of .*PitchJudge has an option 'flor_hz'"):
+        build(judge=StageChoice(f"{echo}, {pitch}", flor_hz=60))
+    with pytest.raises(ConfigurationError, match="there is no asr called 'none'"):
+        build(asr=StageChoice("none"))
 
 
 def test_a_named_stage_that_is_not_there_says_what_to_install(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:

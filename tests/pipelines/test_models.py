@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import huggingface_hub.constants
 import pytest
 
 from duologue.errors import ConfigurationError, StageUnavailable
@@ -23,34 +24,35 @@ LESSAC = "en/en_US/lessac/medium"
 
 
 class ScriptedHub:
-    """Repositories as bytes. `breaks`: how many answers end half-way. `ranges`: whether it knows them."""
+    """Repositories as bytes. `breaks`: how many answers end half-way. `ranges`: whether it knows them.
+
+    `promises`: whether an answer says how long it will be.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, dict[str, bytes]] = {}
         self.served_wrong: dict[str, bytes] = {}
         self.breaks = 0
         self.ranges = True
+        self.promises = True
         self.statuses: list[int] = []
         self.listing: bytes | None = None
         self.asked: list[tuple[str, str | None]] = []
         self.url = ""
 
-    def tree(self, repository: str, folder: str) -> list[dict[str, object]]:
+    def info(self, repository: str) -> dict[str, object]:
         entries: list[dict[str, object]] = []
         for path, data in self.files[repository].items():
-            if path.rpartition("/")[0] != folder:
-                continue
             entry: dict[str, object] = {
-                "type": "file",
-                "path": path,
+                "rfilename": path,
                 "size": len(data),
-                "oid": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
+                "blobId": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest(),
             }
             if len(data) > 1000:
-                entry["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}
-                entry["oid"] = "0" * 40  # the pointer's, of no use
+                entry["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+                entry["blobId"] = "0" * 40  # the pointer's, of no use
             entries.append(entry)
-        return [*entries, {"type": "directory", "path": "more", "oid": "0", "size": 0}]
+        return {"id": repository, "siblings": entries}
 
 
 class Answers(NamedTuple):
@@ -68,7 +70,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.hub.asked.append((self.path, start))
         answer = self._answer(start)
         self.send_response(answer.status)
-        self.send_header("Content-Length", str(answer.promised))
+        if self.hub.promises:
+            self.send_header("Content-Length", str(answer.promised))
         self.end_headers()
         self.wfile.write(answer.body)
 
@@ -76,7 +79,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.hub.statuses and (status := self.hub.statuses.pop(0)) != 200:
             return Answers(status, b"", 0)
         if self.path.startswith("/api/models/"):
-            return self._tree()
+            return self._info()
         repository, path = self.path[1:].split("/resolve/main/")
         if path not in self.hub.files.get(repository, {}):
             return Answers(404, b"", 0)
@@ -90,11 +93,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return Answers(status, data[: len(data) // 2], len(data))
         return Answers(status, data, len(data))
 
-    def _tree(self) -> Answers:
-        repository, folder = self.path.removeprefix("/api/models/").split("/tree/main")
+    def _info(self) -> Answers:
+        repository, _, query = self.path.removeprefix("/api/models/").partition("?")
+        assert "blobs=true" in query.lower()  # without it there are no sizes and no checksums
         if repository not in self.hub.files:
             return Answers(404, b"", 0)
-        body = self.hub.listing or json.dumps(self.hub.tree(repository, folder.strip("/"))).encode()
+        body = self.hub.listing or json.dumps(self.hub.info(repository)).encode()
         return Answers(200, body, len(body))
 
     def log_message(self, *args: object) -> None:
@@ -188,6 +192,16 @@ def test_a_broken_line_is_taken_up_where_it_broke(store: ModelStore, hub: Script
     assert waits == [1.0, 2.0]
 
 
+def test_an_answer_cut_off_that_promised_no_length_is_taken_up_too(
+    store: ModelStore, hub: ScriptedHub, waits: list[float]
+) -> None:
+    hub.breaks, hub.promises = 1, False
+    folder = store.pull("whisper:tiny")
+    assert (folder / "model.bin").read_bytes() == hub.files[TINY]["model.bin"]
+    ranges = [start for path, start in hub.asked if path.endswith("model.bin")]
+    assert (ranges, waits) == ([None, "bytes=512000-"], [1.0])
+
+
 def test_a_later_run_goes_on_from_what_an_earlier_one_left(store: ModelStore, hub: ScriptedHub) -> None:
     hub.breaks = 4
     with pytest.raises(StageUnavailable, match=r"broke.*same command again"):
@@ -260,7 +274,10 @@ def test_a_busy_hub_is_asked_again_and_then_given_up(store: ModelStore, hub: Scr
         store.pull("tiny", force=True)
 
 
-@pytest.mark.parametrize("listing", [b"<html>", b'{"error": "no"}', b'[{"type": "file"}]'])
+@pytest.mark.parametrize(
+    "listing",
+    [b"<html>", b"[]", b'{"id": "x", "siblings": [{"size": 1}]}', b'{"id": "x", "siblings": [{"rfilename": "a"}]}'],
+)
 def test_a_mirror_that_answers_garbage_is_named(listing: bytes, store: ModelStore, hub: ScriptedHub) -> None:
     hub.listing = listing
     with pytest.raises(StageUnavailable, match=r"127\.0\.0\.1.*answered something.*Check the mirror"):
@@ -272,6 +289,15 @@ def test_offline_is_said_in_one_message_with_the_way_out(cache: Path, waits: lis
     with pytest.raises(StageUnavailable, match=r"can't reach http://127.0.0.1:9 .*DUOLOGUE_HUB_URL names a mirror"):
         offline.pull("tiny")
     assert waits == []
+
+
+def test_offline_by_the_hubs_own_variable_is_the_same_message(
+    store: ModelStore, hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # read from the environment on import
+    with pytest.raises(StageUnavailable, match=r"can't reach http://127.0.0.1:\d+ \(.*HF_HUB_OFFLINE"):
+        store.pull("tiny")
+    assert hub.asked == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(store: ModelStore, cache: Path) -> None:

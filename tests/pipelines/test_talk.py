@@ -14,7 +14,7 @@ from duologue.errors import AudioError, ConfigurationError
 from duologue.measure import audible_spans
 from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
-from duologue_pipelines.calls.places import held
+from duologue_pipelines.calls.output_files import kept_from_others
 from duologue_pipelines.talk import run_talk
 from duologue_pipelines.transports.caller_script import CallerScript, Step, prepare
 from duologue_pipelines.transports.noises import click
@@ -106,7 +106,10 @@ def test_a_place_that_is_taken_is_refused_before_the_call(tmp_path: Path, questi
     with pytest.raises(ConfigurationError, match="a folder, expected a file"):
         talk(tmp_path, [question])
     (tmp_path / "answer.trace.jsonl").rmdir()
-    with held(tmp_path / "answer.wav.lock", "answer.wav"), pytest.raises(ConfigurationError, match="another call"):
+    with (
+        kept_from_others(tmp_path / "answer.wav.lock", "answer.wav"),
+        pytest.raises(ConfigurationError, match="another call"),
+    ):
         talk(tmp_path, [question])
 
 

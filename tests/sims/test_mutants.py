@@ -13,7 +13,7 @@ import pytest
 
 from duologue.audio import Frame
 from duologue.core import actions as act
-from duologue.core import agenda, conversation, migration, overlap, replies, tools, turns
+from duologue.core import agenda, conversation, migration, overlap, replies, rules, tools, turns
 from duologue.core import events as ev
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness

@@ -18,11 +18,11 @@ from duologue import registry
 from duologue.errors import DuologueError
 from duologue.packs import Pack, find_pack, pack_names
 from duologue.settings import Settings, StageChoice, load_settings
+from duologue.stages import LLM, NONE, STAGES, StageKind
 
 PACKAGE: Final = "duologue"
 # Extras that only developers of Duologue install.
 EXTRAS_HIDDEN: Final = ("test", "docs")
-STAGES: Final = ("vad", "asr", "llm", "tts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class StageFinding:
     """A stage. `use`: as set. `chosen`: what will be used, empty when nothing can be. `why`: the reason for that.
 
     `note`: something to know about it. `candidates`: name and what keeps it from being used (empty: nothing does).
+    `is_left_out`: nothing is used, and that is how it was meant.
     """
 
     stage: str
@@ -47,6 +48,7 @@ class StageFinding:
     why: str
     note: str
     candidates: tuple[tuple[str, str], ...]
+    is_left_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +112,11 @@ def examine(config: str | os.PathLike[str] | None = None, assignments: Iterable[
     pack = _pack(settings, problems)
     language = settings.language or (pack.default_language if pack else None)
     endpoints, candidates = _endpoints()
-    stages = tuple(
-        _llm(settings.llm, candidates) if stage == "llm" else _stage(stage, settings.stage(stage), language, pack)
-        for stage in STAGES
-    )
-    problems += [f"{finding.stage}: {finding.why}" for finding in stages if not finding.chosen]
+    stages: list[StageFinding] = []
+    for kind in STAGES:
+        choice = settings.stage(kind.name)
+        stages += [_llm(choice, candidates)] if kind is LLM else _findings(kind, choice, language, pack)
+    problems += [f"{finding.stage}: {finding.why}" for finding in stages if not (finding.chosen or finding.is_left_out)]
     folder, models = _models()
     return Diagnosis(
         version=version(PACKAGE),
@@ -123,7 +125,7 @@ def examine(config: str | os.PathLike[str] | None = None, assignments: Iterable[
         sources=settings.sources,
         settings=settings.redacted(),
         packages=tuple(_packages()),
-        stages=stages,
+        stages=tuple(stages),
         endpoints=endpoints,
         models_folder=folder,
         models=models,
@@ -158,6 +160,18 @@ def _packages() -> Iterable[Package]:
 
 
 # --- stages -------------------------------------------------------------------------------------------------------
+
+
+def _findings(kind: StageKind[Any], choice: StageChoice, language: str | None, pack: Pack | None) -> list[StageFinding]:
+    """One for each adapter that `choice` names; where an optional stage is left out, what there would be to use."""
+    try:
+        each = registry.each(kind, choice)
+    except DuologueError as error:
+        return [StageFinding(kind.name, choice.use, "", str(error.args[0]), "", ())]
+    if not each:
+        why = f"optional; {', '.join(registry.names(kind.name)) or 'none'} can be had"
+        return [StageFinding(kind.name, NONE, "", why, "", (), is_left_out=True)]
+    return [_stage(kind.name, one, language, pack) for one in each]
 
 
 def _stage(stage: str, choice: StageChoice, language: str | None, pack: Pack | None) -> StageFinding:

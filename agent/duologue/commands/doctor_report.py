@@ -7,13 +7,9 @@ from rich.text import Text
 
 from duologue.commands.doctor import Diagnosis, StageFinding
 from duologue.registry import install_command
+from duologue.stages import STAGES
 
-_STAGE_NAMES = {
-    "vad": "voice activity",
-    "asr": "recogniser",
-    "llm": "language model",
-    "tts": "synthesiser",
-}
+_TITLES = {kind.name: kind.title for kind in STAGES}
 _YES, _NO = Text("✓", style="green"), Text("–", style="dim")
 _WRONG = Text("✗", style="red")
 _WHY_CHARS = 30  # the reasons are what the table is for: the other columns give way
@@ -53,13 +49,17 @@ def _stages(diagnosis: Diagnosis) -> Table:
     table.columns[-1].min_width = _WHY_CHARS
     for finding in diagnosis.stages:
         table.add_row(
-            _YES if finding.chosen else _WRONG,
-            _STAGE_NAMES[finding.stage],
+            _YES if finding.chosen else _NO if finding.is_left_out else _WRONG,
+            _TITLES[finding.stage],
             escape(finding.use),
-            Text(finding.chosen or "nothing", style="bold" if finding.chosen else "red"),
+            Text(finding.chosen or "nothing", style=_style(finding)),
             _why(finding),
         )
     return table
+
+
+def _style(finding: StageFinding) -> str:
+    return "bold" if finding.chosen else "dim" if finding.is_left_out else "red"
 
 
 def _fold(table: Table) -> None:

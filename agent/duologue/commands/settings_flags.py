@@ -59,14 +59,14 @@ def _flagged(
 ) -> Callable[..., None]:
     @functools.wraps(command)
     def with_flags(**given: Any) -> None:
-        from duologue.settings import STAGES
+        from duologue.stages import STAGE_NAMES
 
         config = given.pop("config", None)
         assignments = list(given.pop("assignments", None) or ())
         for name in SHORT_FLAGS:
             value = given.pop(name, None)
             if value is not None:
-                assignments.append(f"{name}.use={value}" if name in STAGES else f"{name}={value}")
+                assignments.append(f"{name}.use={value}" if name in STAGE_NAMES else f"{name}={value}")
         command(**read(config, assignments), **given)
 
     own = [p for p in inspect.signature(command).parameters.values() if p.name not in replaced]

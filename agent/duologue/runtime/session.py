@@ -81,16 +81,10 @@ class Session:
         return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
-        stages = self._setup.stages
         return {
             "session": self.id,
             "policy": to_data(self._setup.policy),
-            "stages": {
-                "vad": stages.vad.name,
-                "asr": stages.asr.name,
-                "llm": f"{self._llm.name} ({self._llm.model})",
-                "tts": stages.tts.name,
-            },
+            "stages": {**self._setup.stages.names(), "llm": f"{self._llm.name} ({self._llm.model})"},
             "is_language_model": self._llm.is_language_model,
             "conversation": self.conversation.snapshot(),
         }

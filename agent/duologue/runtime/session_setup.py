@@ -10,24 +10,39 @@ from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
 from duologue.ports.asr import Asr
 from duologue.ports.llm import Llm
+from duologue.ports.stage import Stage
 from duologue.ports.tts import SpeechRequest, Tts
 from duologue.ports.vad import Vad
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool
+from duologue.stages import STAGES
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The four stages that sessions share."""
+    """The stages that sessions share, a field for each row of `duologue.stages.STAGES`."""
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
+    judges: tuple[Stage, ...] = ()
 
-    def all(self) -> "tuple[Vad, Asr, Llm, Tts]":
-        """In the order in which speech passes them."""
-        return (self.vad, self.asr, self.llm, self.tts)
+    def named(self) -> list[tuple[str, Stage]]:
+        """Each with its stage's name ("asr"), in the order of the table."""
+        found = [(kind, getattr(self, kind.attribute)) for kind in STAGES]
+        return [(kind.name, one) for kind, value in found for one in (value if kind.takes_several else (value,))]
+
+    def names(self) -> dict[str, str]:
+        """Stage → its adapter's name, several parted by commas; one that is left out is not there."""
+        names: dict[str, str] = {}
+        for kind, stage in self.named():
+            names[kind] = f"{names[kind]}, {stage.name}" if kind in names else stage.name
+        return names
+
+    def all(self) -> tuple[Stage, ...]:
+        """In the order of the table."""
+        return tuple(stage for _, stage in self.named())
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from duologue.core.codec import decode
 from duologue.core.conversation import Conversation
 from duologue.core.machines import Phase
 from duologue.core.state import State
+from duologue.sim.checkers import CHECKERS
 from duologue.sim.scenario import Scenario
 from duologue.sim.tally import Tally
 from duologue.sim.watch import Step, Watch
@@ -31,7 +32,7 @@ class TraceWorld:
         lines = self._entries()
         self.begun: dict[str, Any] = next(lines)["conversation"]
         self.conversation = Conversation.restore(scenario.policy, self.begun)
-        self.watch = Watch(self)
+        self.watch = Watch(self, CHECKERS)
         for line in lines:
             self._step(line)
         self.watch.over()

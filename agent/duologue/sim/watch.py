@@ -5,7 +5,7 @@ whoever breaks the rule; the first few blames of a conversation are kept.
 """
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Protocol
 
@@ -111,15 +111,13 @@ class Checker:
 class Watch:
     """All checkers of one conversation."""
 
-    def __init__(self, world: Watched) -> None:
-        from duologue.sim.checkers import CHECKERS
-
+    def __init__(self, world: Watched, checkers: Iterable[type[Checker]]) -> None:
         self.world = world
         self.violations: list[Violation] = []
         self.steps: list[Step] = []
         self.cut_replies: set[int] = set()
         self.handed: list[tuple[dict[str, Any], dict[str, Any]]] = []
-        self.checkers = [kind(self) for kind in CHECKERS]
+        self.checkers = [kind(self) for kind in checkers]
         self._hooks: dict[type, list[Hook]] = {}
         for checker in self.checkers:
             for kind, hook in checker.hears().items():

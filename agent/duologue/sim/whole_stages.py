@@ -8,7 +8,7 @@ from duologue.errors import StageError
 from duologue.ports.llm import LlmRequest
 from duologue.runtime.user_tools import Tool, tool
 from duologue.sim.coded_tts import CodedTts
-from duologue.sim.making import PIECES
+from duologue.sim.modelled_replies import PIECES
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts, SpeechFault
 from duologue.testing.scripted_vad import ScriptedVad

@@ -21,8 +21,9 @@ from duologue.core.migration import unheard
 from duologue.core.state import State
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller
+from duologue.sim.checkers import CHECKERS
 from duologue.sim.hearing import Recogniser
-from duologue.sim.making import Making
+from duologue.sim.modelled_replies import ModelledReplies
 from duologue.sim.scenario import Scenario, draw_scenario
 from duologue.sim.tally import Tally
 from duologue.sim.toolshop import Toolshop
@@ -70,13 +71,13 @@ class World:
         scenario = self.scenario
         self.conversation = Conversation(scenario.policy, system=scenario.system, pack=scenario.pack)
         self.begun = self.conversation.snapshot()
-        self.watch = Watch(self)
+        self.watch = Watch(self, CHECKERS)
         self._make_stages()
         self.caller = Caller(self)
 
     def _make_stages(self) -> None:
         self.recogniser = Recogniser(self)
-        self.making = Making(self)
+        self.replies = ModelledReplies(self)
         self.tools = Toolshop(self)
 
     @property
@@ -87,7 +88,7 @@ class World:
     @property
     def audible(self) -> int:
         """Number of the reply that sounds now, 0 for none."""
-        return self.making.audible
+        return self.replies.audible
 
     @property
     def cut_replies(self) -> set[int]:
@@ -221,32 +222,32 @@ class World:
         """Model, synthesiser and playout begin."""
         self.tally.replies += 1
         self.tally.speculative += action.speculative
-        self.making.begin(action)
+        self.replies.begin(action)
 
     def release_reply(self, action: act.ReleaseReply) -> None:
         """It may be heard."""
         self.tally.reused += 1
-        self.making.release(action.reply)
+        self.replies.release(action.reply)
 
     def continue_reply(self, action: act.ContinueReply) -> None:
         """The model goes on with the tools' results."""
-        self.making.go_on(action.reply, tools=action.tools)
+        self.replies.go_on(action.reply, tools=action.tools)
 
     def speak_filler(self, action: act.SpeakFiller) -> None:
         """A wait is covered."""
-        self.making.fill(action.reply, action.text)
+        self.replies.fill(action.reply, action.text)
 
     def hold_playout(self, action: act.HoldPlayout) -> None:
         """Silence, everything kept; and a report."""
-        self.making.hold(action.reply)
+        self.replies.hold(action.reply)
 
     def resume_playout(self, action: act.ResumePlayout) -> None:
         """On from the held word."""
-        self.making.resume(action.reply)
+        self.replies.resume(action.reply)
 
     def cancel_reply(self, action: act.CancelReply) -> None:
         """Silence for good."""
-        self.making.cancel(action.reply)
+        self.replies.cancel(action.reply)
 
     def run_tool(self, action: act.RunTool) -> None:
         """A tool is at work."""
@@ -269,7 +270,7 @@ class World:
     def close_session(self, action: act.CloseSession) -> None:
         """The line goes dead."""
         self.closed_at = self.now
-        self.making.silence()
+        self.replies.silence()
 
     # --- another process takes over -------------------------------------------------------------------------------
 
@@ -278,14 +279,14 @@ class World:
         if self.closed or self.conversation.phase is Phase.CLOSED:
             return
         self.tally.fault("handover")
-        self.making.report()
+        self.replies.report()
         snapshot = self.conversation.snapshot()
         text = json.dumps(snapshot)
         restored = Conversation.restore(self.scenario.policy, json.loads(text))
         self.watch.handed_over(snapshot, restored.snapshot())
         self.conversation = restored
         self.life += 1
-        self.making.silence()
+        self.replies.silence()
         self._make_stages()
         self._drain(lambda: self._take_over(json.loads(text)))
         self.caller.heard_anew()
@@ -295,5 +296,5 @@ class World:
         actions = self.conversation.take_over()
         reply = self.state.reply
         if reply is not None and before is not None and reply.number == before.number:
-            self.making.revive(reply.number, reply.heard_text, unheard(reply.text, reply.heard_text))
+            self.replies.revive(reply.number, reply.heard_text, unheard(reply.text, reply.heard_text))
         self._done(Step("take_over", self.now, snapshot, actions))

@@ -21,7 +21,7 @@ from duologue.errors import ConfigurationError, DuologueError, InternalError, St
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue.text.transcript import GrowingTranscript, join_words
 from duologue_pipelines.asr.decode_pool import DecodePool
-from duologue_pipelines.asr.outbox import Outbox
+from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
 from duologue_pipelines.asr.sphinx_decoders import DecoderLender, Phrases
 from duologue_pipelines.asr.sphinx_language import written_forms
 from duologue_pipelines.asr.sphinx_turn import Heard, SphinxTurn
@@ -179,31 +179,31 @@ class SphinxStream:
         self._retry: asyncio.TimerHandle | None = None
         self._told_drop = False
         self._shown: tuple[str, int] = ("", 0)
-        self._outbox = Outbox()
+        self._hypotheses = HypothesisQueue()
         self._submit(partial(_prepared, self._turn), mark=None)
 
     def push(self, frame: Frame) -> None:
         """Take one frame; begin a step when enough is new."""
-        if self._outbox.closed:
+        if self._hypotheses.closed:
             return
-        self._audio.push(frame)
+        self._audio.push_frame(frame)
         if self._running is None and self._audio.end - self._asked_end >= self._step_samples:
             self._step()
 
     def finalise(self, mark: int) -> None:
         """Begin the final, right after the step under way; one still owed is dropped."""
-        if self._outbox.closed:
+        if self._hypotheses.closed:
             return
         self._mark = mark
         if self._running is None:
             self._step()
 
     def __aiter__(self) -> AsyncIterator[Hypothesis]:
-        return self._outbox
+        return self._hypotheses
 
     async def aclose(self) -> None:
         """Drop all work, give the decoder back, end the iteration."""
-        self._outbox.close()
+        self._hypotheses.close()
         if self._running is not None:
             self._running.cancel()
         self._stop_retrying()
@@ -226,7 +226,7 @@ class SphinxStream:
         return True
 
     def _try_again(self) -> None:
-        if self._running is not None or self._outbox.closed:
+        if self._running is not None or self._hypotheses.closed:
             return
         if self._audio.end:
             self._step()
@@ -248,7 +248,7 @@ class SphinxStream:
 
     def _stepped(self, mark: int | None, future: "asyncio.Future[Heard | None]") -> None:
         self._running = None
-        if future.cancelled() or self._outbox.closed:
+        if future.cancelled() or self._hypotheses.closed:
             return
         error = future.exception()
         if isinstance(error, StageOverloaded) and self._wait_for_decoder():
@@ -270,7 +270,7 @@ class SphinxStream:
             self._step()
 
     def _fail(self, error: DuologueError) -> None:
-        self._outbox.fail(error)
+        self._hypotheses.fail(error)
         self._stop_retrying()
         self._turn.close()
 
@@ -287,7 +287,7 @@ class SphinxStream:
         elif (text, stable) == self._shown:
             return
         self._shown = text, stable
-        self._outbox.put(
+        self._hypotheses.put(
             Hypothesis(
                 text=text,
                 words=shown,

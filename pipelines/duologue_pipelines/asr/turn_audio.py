@@ -64,7 +64,7 @@ class TurnAudio:
         """Index, within the turn, just past the last sample."""
         return self._first + len(self._pcm) // 2
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Append `frame`; where frames are missing before it silence is put, so that sample count stays time."""
         if self._origin is None:
             self._origin = frame.at

@@ -19,7 +19,7 @@ from duologue.errors import DuologueError, InternalError
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue.text.transcript import GrowingTranscript, join_words
 from duologue_pipelines.asr.decode_pool import DecodePool
-from duologue_pipelines.asr.outbox import Outbox
+from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
 from duologue_pipelines.asr.turn_audio import Clip, TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
 from duologue_pipelines.asr.whisper_decoder import (
@@ -159,19 +159,19 @@ class WhisperStream:
         self._partial_end = 0  # how far, in samples, the newest request reached
         self._told_drop = False
         self._last: Hypothesis | None = None
-        self._outbox = Outbox()
+        self._hypotheses = HypothesisQueue()
 
     def push(self, frame: Frame) -> None:
         """Take one frame; begin a partial when enough is new and a worker is free."""
-        if self._outbox.closed:
+        if self._hypotheses.closed:
             return
-        self._audio.push(frame)
+        self._audio.push_frame(frame)
         if self._partial_is_due() and self._asr.pool.idle:
             self._ask(None)
 
     def finalise(self, mark: int) -> None:
         """Begin the final at once; one still owed is dropped."""
-        if self._outbox.closed:
+        if self._hypotheses.closed:
             return
         self._mark = mark
         for number in [number for number, future in self._running.items() if not future.done()]:
@@ -179,11 +179,11 @@ class WhisperStream:
         self._ask(mark)
 
     def __aiter__(self) -> AsyncIterator[Hypothesis]:
-        return self._outbox
+        return self._hypotheses
 
     async def aclose(self) -> None:
         """Drop all work and end the iteration."""
-        self._outbox.close()
+        self._hypotheses.close()
         for future in self._running.values():
             future.cancel()
         self._running.clear()
@@ -202,14 +202,14 @@ class WhisperStream:
             future = self._asr.pool.submit(work, urgent=mark is not None)
         except DuologueError as error:
             if mark is not None:
-                self._outbox.fail(error)
+                self._hypotheses.fail(error)
             return
         self._running[request.number] = future
         future.add_done_callback(partial(self._decoded, request))
 
     def _decoded(self, request: _Request, future: "asyncio.Future[Decoded]") -> None:
         self._running.pop(request.number, None)
-        if future.cancelled() or self._outbox.closed:
+        if future.cancelled() or self._hypotheses.closed:
             return
         error = future.exception()
         if error is not None:
@@ -227,7 +227,7 @@ class WhisperStream:
             error = wrapped
         for future in self._running.values():
             future.cancel()
-        self._outbox.fail(error)
+        self._hypotheses.fail(error)
 
     def _use(self, request: _Request, decoded: Decoded) -> None:
         if decoded.language is not None:
@@ -252,7 +252,7 @@ class WhisperStream:
             self._mark = None
         if final or self._last is None or (hypothesis.text, hypothesis.stable) != (self._last.text, self._last.stable):
             self._last = hypothesis
-            self._outbox.put(hypothesis)
+            self._hypotheses.put(hypothesis)
 
     def _note(self, note: str) -> str:
         if self._audio.dropped_seconds and not self._told_drop:

@@ -1,1 +1,1 @@
-"""Calls that are kept: held over a file transport, shown live, and written down in a folder."""
+"""Calls that are kept: run over a file transport, shown live, and written down in a folder."""

@@ -49,7 +49,7 @@ class Captions:
 
     def show(self, event: SessionEvent, now: float) -> None:
         """One more event of the session, at session second `now`."""
-        self._transcript.take(event, now)
+        self._transcript.take_event(event, now)
         line = self._finished(event, now)
         if line is not None:
             self._console.print(line)

@@ -14,8 +14,8 @@ from typing import Any, Final
 from duologue.audio import write_wav
 from duologue.errors import ConfigurationError
 from duologue.measure import ActMeasured, Summary
-from duologue.timeline import Caption, Cut, Delay, Stretch, StretchKind, TimelineData, render_timeline
-from duologue_pipelines.calls.held import HeldCall, peak_memory_mb
+from duologue_pipelines.calls.call import FinishedCall, peak_memory_mb
+from duologue_pipelines.calls.timeline import Caption, Cut, Delay, Stretch, StretchKind, TimelineData, render_timeline
 from duologue_pipelines.calls.transcript import AgentReply
 
 RECORDING: Final = "conversation.wav"
@@ -35,7 +35,7 @@ def make_folder(out: Path) -> None:
         ) from error
 
 
-def write_folder(call: HeldCall, out: Path, *, title: str, more: dict[str, Any] | None = None) -> list[str]:
+def write_folder(call: FinishedCall, out: Path, *, title: str, more: dict[str, Any] | None = None) -> list[str]:
     """Write all files of `call` into `out`, `more` into the report. Of those that can't be written, why, in a sentence
     each: one does not keep the others from it."""
     failed = []
@@ -60,7 +60,7 @@ def _write_json(path: Path, data: Any) -> None:
 # --- the report ---------------------------------------------------------------------------------------------------
 
 
-def report_of(call: HeldCall) -> dict[str, Any]:
+def report_of(call: FinishedCall) -> dict[str, Any]:
     """Everything measured, as JSON-able data. Latencies are read off the waveform; stage timings are the engine's."""
     measured, costs = call.measured, dict(call.costs)
     cpu_s = costs.pop("cpu_seconds")
@@ -120,7 +120,7 @@ def _ms(seconds: float | None) -> float | None:
 # --- the picture --------------------------------------------------------------------------------------------------
 
 
-def timeline_of(call: HeldCall, title: str) -> TimelineData:
+def timeline_of(call: FinishedCall, title: str) -> TimelineData:
     """What the picture shows of `call`: sound and delays from the recording, words and decisions from the session."""
     return TimelineData(
         title=title,
@@ -134,7 +134,7 @@ def timeline_of(call: HeldCall, title: str) -> TimelineData:
     )
 
 
-def _subtitle(call: HeldCall) -> str:
+def _subtitle(call: FinishedCall) -> str:
     response, yields = call.measured.response, call.measured.yields
     parts = []
     if response.values:
@@ -147,7 +147,7 @@ def _subtitle(call: HeldCall) -> str:
     return " · ".join(parts)
 
 
-def _caller_captions(call: HeldCall) -> list[Caption]:
+def _caller_captions(call: FinishedCall) -> list[Caption]:
     """For what wants an answer, what the engine understood; for the rest, what it was."""
     captions = []
     for act in call.measured.acts:
@@ -156,7 +156,7 @@ def _caller_captions(call: HeldCall) -> list[Caption]:
     return captions
 
 
-def _understood(call: HeldCall, act: ActMeasured) -> str:
+def _understood(call: FinishedCall, act: ActMeasured) -> str:
     said = [
         turn.text
         for turn in call.transcript.turns.values()
@@ -165,7 +165,7 @@ def _understood(call: HeldCall, act: ActMeasured) -> str:
     return " ".join(said)
 
 
-def _agent_captions(call: HeldCall) -> list[Caption]:
+def _agent_captions(call: FinishedCall) -> list[Caption]:
     captions = []
     for reply in call.transcript.replies.values():
         span = _heard_span(call, reply)
@@ -176,7 +176,7 @@ def _agent_captions(call: HeldCall) -> list[Caption]:
     return captions
 
 
-def _heard_span(call: HeldCall, reply: AgentReply) -> tuple[float, float] | None:
+def _heard_span(call: FinishedCall, reply: AgentReply) -> tuple[float, float] | None:
     """When `reply` was heard, in seconds of the recording."""
     if reply.start is None or not reply.heard:
         return None
@@ -188,7 +188,7 @@ def _heard_span(call: HeldCall, reply: AgentReply) -> tuple[float, float] | None
     return max(0.0, start), max(audible, default=end - call.offset_s)
 
 
-def _stretches(call: HeldCall) -> list[Stretch]:
+def _stretches(call: FinishedCall) -> list[Stretch]:
     stretches = [
         Stretch("noise" if act.mark.kind == "noise" else "backchannel", act.voice.start, act.voice.end)
         for act in call.measured.acts
@@ -205,7 +205,7 @@ def _stretches(call: HeldCall) -> list[Stretch]:
     return stretches
 
 
-def _cuts(call: HeldCall) -> list[Cut]:
+def _cuts(call: FinishedCall) -> list[Cut]:
     """At the agent's last sound, and not where the engine decided: that is what was heard."""
     return [
         Cut(span[1])
@@ -214,7 +214,7 @@ def _cuts(call: HeldCall) -> list[Cut]:
     ]
 
 
-def _delays(call: HeldCall) -> list[Delay]:
+def _delays(call: FinishedCall) -> list[Delay]:
     delays = []
     for act in call.measured.acts:
         if act.response_s is not None:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from duologue.measure import Summary
 from duologue.runtime.agent import Agent
-from duologue_pipelines.calls.held import HeldCall
+from duologue_pipelines.calls.call import FinishedCall
 
 
 def stage_line(agent: Agent) -> Text:
@@ -32,7 +32,7 @@ def announce(console: Console, agent: Agent) -> Collection[str]:
     return ("auto",) if is_language_model else ("auto", "llm")
 
 
-def latency_table(call: HeldCall) -> Table:
+def latency_table(call: FinishedCall) -> Table:
     """Latencies as a listener had them."""
     table = Table(
         title="\nMeasured from the waveform", title_justify="left", box=None, pad_edge=False, header_style="dim"
@@ -52,7 +52,7 @@ def latency_table(call: HeldCall) -> Table:
     return table
 
 
-def _talked_into(call: HeldCall) -> Summary:
+def _talked_into(call: FinishedCall) -> Summary:
     """Of the turns that the agent talked into; none is the rule, and no row of the table."""
     return Summary.of(act.talked_into_s for act in call.measured.acts if act.talked_into_s)
 

@@ -68,9 +68,8 @@ class Transcript:
         self.replies: dict[int, AgentReply] = {}
         self.notes: list[Note] = []
         self.now = 0.0
-        self._voice_end = 0.0
 
-    def take(self, event: SessionEvent, now: float) -> None:
+    def take_event(self, event: SessionEvent, now: float) -> None:
         """One more event or action. `now`: session seconds at which it was published."""
         self.now = max(self.now, now)
         if isinstance(event, Note):
@@ -108,7 +107,6 @@ class Transcript:
         return self.turns.setdefault(number, UserTurn(number, self.now, self.now))
 
     def _voice_stopped(self, event: ev.SpeechStopped) -> None:
-        self._voice_end = event.until
         for turn in self.turns.values():
             if turn.outcome == "open":
                 turn.end = max(turn.end, event.until)

@@ -7,26 +7,14 @@ other pack they are picked by how long their answers are. A caller's script of o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from duologue.core.words import is_cjk, normal_form, split_words
+from duologue.core.words import is_cjk, split_words
 from duologue.dialogues import Exchange
 from duologue.errors import ConfigurationError
-from duologue.measure import Mark, UtteranceKind
 from duologue.packs import Pack
-from duologue_pipelines.transports.caller_script import CallerScript, Step, read_script
-
-ActName = Literal["question", "thinking pause", "mm-hm", "cough", "noise", "interruption"]
-
-EXPECTS: Final[dict[ActName, str]] = {
-    "question": "answered",
-    "thinking pause": "one turn, no answer into the pause",
-    "mm-hm": "the agent goes on",
-    "cough": "the agent goes on",
-    "noise": "the agent goes on",
-    "interruption": "the agent stops and answers the new question",
-}
+from duologue_pipelines.calls.acts import Act, ScriptedCall
+from duologue_pipelines.transports.caller_script import CallerScript, Step
 
 THINKING_S: Final = 0.9  # longer than three of four pauses inside a turn
 PATIENCE_S: Final = 8.0
@@ -34,27 +22,6 @@ _VOICES: Final = {"en": "en-us+f3", "zh": "cmn+f3"}
 # As the synthesiser must read it to make the sound, and as it is written.
 _BACKCHANNELS: Final = {"en": ("um hum", "mm-hm"), "zh": ("嗯", "嗯")}
 _LONG_ENOUGH: Final = {"backchannel": 60, "cough and interruption": 150}  # letters: 4 and 10 seconds of speech
-
-
-@dataclass(frozen=True, slots=True)
-class Act:
-    """One thing to be shown. `exchange`: what is asked, if it is one of the pack's."""
-
-    name: ActName
-    exchange: Exchange | None = None
-
-    @property
-    def expects(self) -> str:
-        """What it should lead to, in a few words."""
-        return EXPECTS[self.name]
-
-
-@dataclass(frozen=True, slots=True)
-class DemoCall:
-    """The script, and for each of its steps the act that it is."""
-
-    script: CallerScript
-    acts: tuple[Act, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +42,7 @@ _CHOSEN: Final = (
 )
 
 
-def demo_call(pack: Pack, language: str | None = None) -> DemoCall:
+def demo_call(pack: Pack, language: str | None = None) -> ScriptedCall:
     """The demo's call for `pack` in `language`. Raises `ConfigurationError` when its dialogues do not suffice."""
     code = pack.language_for(language)
     tongue = code.split("-")[0]
@@ -104,41 +71,7 @@ def demo_call(pack: Pack, language: str | None = None) -> DemoCall:
         first_patience_s=4.0,
         patience_s=PATIENCE_S,
     )
-    return DemoCall(script, tuple(act for _, act in steps_and_acts))
-
-
-def scripted_call(path: Path, pack: Pack, language: str | None = None) -> DemoCall:
-    """The call that the script at `path` describes, each step an act by its kind: a `turn` is a question (with a pause
-    in it, a thinking pause), an `interruption`, a `backchannel`, a `noise`.
-
-    What is asked in the words of one of `pack`'s sample dialogues is known by them: where no language model answers, it
-    must be that dialogue's answer. Raises `ConfigurationError` that names file, line and key.
-    """
-    script = read_script(path)
-    exchanges = pack.exchanges(pack.language_for(language))
-    known = {_plain(line): exchange for exchange in exchanges for line in exchange.asked}
-    return DemoCall(script, tuple(Act(_act_name(step), known.get(_plain(step.text))) for step in script.step))
-
-
-def act_of(mark: Mark) -> Act:
-    """What a caller without a script did."""
-    return Act(_NAMES[mark.kind])
-
-
-_NAMES: Final[dict[UtteranceKind, ActName]] = {
-    "turn": "question", "interruption": "interruption", "backchannel": "mm-hm", "noise": "noise",
-}  # fmt: skip
-
-
-def _act_name(step: Step) -> ActName:
-    if step.noise == "cough":
-        return "cough"
-    pauses = any(not isinstance(part, str) for part in step.parts)
-    return "thinking pause" if step.utterance_kind == "turn" and pauses else _NAMES[step.utterance_kind]
-
-
-def _plain(text: str) -> str:
-    return " ".join(map(normal_form, split_words(text)))
+    return ScriptedCall(script, tuple(act for _, act in steps_and_acts))
 
 
 def _step(say: str | tuple[str | float, ...], **more: Any) -> Step:

@@ -11,14 +11,15 @@ from rich.text import Text
 from duologue.packs import find_pack
 from duologue.runtime.agent import Agent
 from duologue.settings import Settings
+from duologue_pipelines.calls.acts import ScriptedCall, scripted_call
+from duologue_pipelines.calls.call import INTERRUPTED, FinishedCall, run_call
 from duologue_pipelines.calls.captions import Captions
 from duologue_pipelines.calls.folder import RECORDING, REPORT, TIMELINE, TRACE, TRANSCRIPT, make_folder, write_folder
-from duologue_pipelines.calls.held import INTERRUPTED, HeldCall, hold_call
-from duologue_pipelines.calls.places import Written, check_files, held
+from duologue_pipelines.calls.output_files import Written, check_files, kept_from_others
 from duologue_pipelines.calls.tables import announce, latency_table
-from duologue_pipelines.demo.caller import DemoCall, demo_call, scripted_call
-from duologue_pipelines.demo.verdict_table import verdict_table
-from duologue_pipelines.demo.verdicts import Verdict, judge
+from duologue_pipelines.calls.verdict_table import verdict_table
+from duologue_pipelines.calls.verdicts import Verdict, judge
+from duologue_pipelines.demo.caller import demo_call
 from duologue_pipelines.transports.wav import WavTransport
 
 TITLE: Final = "A conversation with Duologue"
@@ -51,11 +52,11 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
     demonstration = demo_call(pack, language) if caller is None else scripted_call(caller, pack, language)
     make_folder(out)
     check_files([out / name for name in FILES])
-    with held(out / LOCK, str(out)):
+    with kept_from_others(out / LOCK, str(out)):
         return await _demo(settings, out, demonstration, console)
 
 
-async def _demo(settings: Settings, out: Path, demonstration: DemoCall, console: Console) -> int:
+async def _demo(settings: Settings, out: Path, demonstration: ScriptedCall, console: Console) -> int:
     written = Written([out / name for name in FILES])
     with console.status("Loading what listens, thinks and speaks …"):
         transport = WavTransport(script=demonstration.script)
@@ -66,7 +67,7 @@ async def _demo(settings: Settings, out: Path, demonstration: DemoCall, console:
         quiet = announce(console, agent)
         console.print(Text("A synthetic caller rings up. Nobody speaks to your microphone.\n", style="italic"))
         with Captions(console, quiet=quiet) as captions:
-            call = await hold_call(agent, transport, trace=out / TRACE, show=captions.show)
+            call = await run_call(agent, transport, trace=out / TRACE, show=captions.show)
     verdicts = judge(call, demonstration.acts)
     failed = write_folder(call, out, title=TITLE, more={"demo": [_verdict_data(verdict) for verdict in verdicts]})
     if call.interrupted:
@@ -79,7 +80,7 @@ async def _demo(settings: Settings, out: Path, demonstration: DemoCall, console:
     return 0 if call.error is None and not failed and all(verdict.passed for verdict in verdicts) else 1
 
 
-def _conclude(console: Console, call: HeldCall, verdicts: list[Verdict]) -> None:
+def _conclude(console: Console, call: FinishedCall, verdicts: list[Verdict]) -> None:
     console.print(verdict_table(verdicts))
     console.print(latency_table(call))
     if call.error is not None:

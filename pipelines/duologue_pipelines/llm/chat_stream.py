@@ -63,10 +63,10 @@ class ChatStream:
         received = await self._receive()
         items: list[LlmItem] = []
         try:
-            events = self._decoder.finish() if received is None else self._decoder.feed(received)
+            events = self._decoder.finish() if received is None else self._decoder.add_bytes(received)
             for data in events:
                 self._events += 1
-                items += self._reader.feed(data)
+                items += self._reader.read_event(data)
                 if self._reader.done:
                     break
             if self._reader.done or received is None:

@@ -169,7 +169,7 @@ class ChunkReader:
         """Characters of reasoning that were not passed on."""
         return self._reasoning_chars + self._thoughts.withheld
 
-    def feed(self, data: str) -> list[LlmItem]:
+    def read_event(self, data: str) -> list[LlmItem]:
         """The items in one event.
 
         Raises `MalformedStream` for what is no chunk, `StreamFault` for a reported error.
@@ -198,7 +198,7 @@ class ChunkReader:
     def finish(self) -> list[LlmItem]:
         """What remains when the stream has ended well: held text, whole tool calls, usage."""
         items: list[LlmItem] = []
-        if text := self._thoughts.feed(self._characters.finish()) + self._thoughts.finish():
+        if text := self._thoughts.add_text(self._characters.finish()) + self._thoughts.finish():
             items.append(TextDelta(text))
         items += [call.whole() for call in self._calls]
         if self._calls and self.reason in ("", "stop", "function_call"):
@@ -221,7 +221,7 @@ class ChunkReader:
             self._take_call(call)
         self.reason = choice.get("finish_reason") or self.reason
         self.alive = self.alive or bool(thought or text or self._calls or self.reason)
-        spoken = self._thoughts.feed(self._characters.feed(text)) if text else ""
+        spoken = self._thoughts.add_text(self._characters.add_text(text)) if text else ""
         return [TextDelta(spoken)] if spoken else []
 
     def _take_call(self, part: Any) -> None:

@@ -26,7 +26,7 @@ class SseDecoder:
         self._size = 0
         self.foreign = b""
 
-    def feed(self, received: bytes) -> list[str]:
+    def add_bytes(self, received: bytes) -> list[str]:
         """The events completed by `received`.
 
         Raises `MalformedStream` beyond `EVENT_BYTES_MAX` or for bytes that are not UTF-8.

@@ -16,7 +16,7 @@ class SurrogateJoiner:
     def __init__(self) -> None:
         self._held = ""
 
-    def feed(self, delta: str) -> str:
+    def add_text(self, delta: str) -> str:
         """The whole characters so far; a half that nothing completes is U+FFFD."""
         if not delta:
             return ""

@@ -24,7 +24,7 @@ class ThoughtFilter:
         self._held = ""
         self.withheld = 0
 
-    def feed(self, delta: str) -> str:
+    def add_text(self, delta: str) -> str:
         """What of the text so far may be spoken now and was not before."""
         text = self._held + delta
         self._held = ""

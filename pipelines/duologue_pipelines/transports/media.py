@@ -5,7 +5,6 @@ not silently shortened; what is missing in its middle is silence, so that sample
 """
 
 import os
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,6 @@ from duologue.errors import AudioError
 SECONDS_MAX: Final = 2 * 3600.0  # 230 MB of samples; a longer recording is no caller
 GAP_S_MIN: Final = 0.02  # jitter of the time stamps below it is rounding
 _UNKNOWN_BYTES: Final = 0x7FFF0000  # who writes a WAV into a pipe puts the largest number where the length belongs
-_XING: Final = re.compile(rb"(?:Xing|Info)\x00\x00\x00[\x01\x03\x05\x07\x09\x0b\x0d\x0f]")  # and counts frames
-_XING_WITHIN: Final = 4_000_000  # behind the picture of an album
 _PLAYER: Final = "Check the file in a player"
 
 
@@ -85,16 +82,15 @@ def _check_riff(path: Path) -> None:
 
 
 def _check_mp3(path: Path, container: InputContainer, seconds: float) -> None:
-    """Raise `AudioError` for an MP3 whose first frame counts more frames than there are.
+    """Raise `AudioError` for an MP3 that promises more than its bytes hold at its bit rate.
 
-    Without that count the duration is guessed from the bit rate, and is no promise.
+    Where it promises nothing, FFmpeg guesses the duration from just these bytes, which is no promise.
     """
-    if container.format.name != "mp3" or container.duration is None:
+    bit_rate = container.streams.audio[0].bit_rate
+    if container.format.name != "mp3" or container.duration is None or not bit_rate:
         return
-    with path.open("rb") as file:
-        counts_frames = _XING.search(file.read(_XING_WITHIN))
-    promised = container.duration / 1e6
-    if counts_frames and promised - seconds > max(0.25, 0.02 * promised):
+    promised, held = container.duration / 1e6, 8 * container.size / bit_rate
+    if promised - max(seconds, held) > max(0.25, 0.02 * promised):
         raise _cut_off(path, seconds, promised)
 
 

@@ -19,6 +19,7 @@ from duologue.measure import Mark
 from duologue.ports.transport import TransportSink
 from duologue.ports.tts import Tts
 from duologue.settings import StageChoice
+from duologue.stages import TTS
 from duologue_pipelines.transports.caller_script import CallerScript, Utterance, prepare, read_script
 from duologue_pipelines.transports.reactive_caller import ReactiveCaller
 
@@ -191,7 +192,7 @@ class WavTransport:
 
 def _voice(synthesiser: str) -> Tts:
     try:
-        return registry.make("tts", StageChoice(use=synthesiser))
+        return registry.make(TTS, StageChoice(use=synthesiser))
     except ConfigurationError as error:
         raise ConfigurationError(f"synthesiser in the caller's script: {error}") from error
 

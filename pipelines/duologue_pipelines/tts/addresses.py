@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from duologue_pipelines.tts.draft import Rule
+from duologue_pipelines.tts.spoken_spans import Rule
 
 _PATH_SEGMENTS_MAX: Final = 2  # nobody can use more of an address by ear
 _SEGMENT: Final = re.compile(r"[A-Za-z][A-Za-z_-]{0,19}")

@@ -6,7 +6,7 @@ from typing import Final
 
 import cn2an
 
-from duologue_pipelines.tts.draft import Rule, say
+from duologue_pipelines.tts.spoken_spans import Rule, say
 
 _DIGITS: Final = str.maketrans("0123456789", "零一二三四五六七八九")
 _PHONE_DIGITS: Final = str.maketrans("0123456789", "零幺二三四五六七八九")

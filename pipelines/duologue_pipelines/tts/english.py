@@ -11,7 +11,6 @@ from typing import Final
 
 from num2words import num2words
 
-from duologue_pipelines.tts.draft import Rule
 from duologue_pipelines.tts.english_words import (
     ABBREVIATIONS,
     CURRENCIES,
@@ -22,6 +21,7 @@ from duologue_pipelines.tts.english_words import (
     UNITS,
     UNITS_SPOKEN_PER,
 )
+from duologue_pipelines.tts.spoken_spans import Rule
 
 _DIGITS_MAX: Final = 15  # longer digit strings are no quantities
 _DIGIT_WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -191,7 +191,7 @@ class _Portion:
         timer = WordTimer(self._words, espeak.sample_rate_hz, synthesis.samples)
 
         def on_audio(audio: NDArray[np.int16], events: list[EspeakEvent]) -> bool:
-            return all(emit(item) for item in self._items(timer.feed(audio, events)))
+            return all(emit(item) for item in self._items(timer.add_audio(audio, events)))
 
         espeak.speak(self._text, voice=synthesis.voice, words_per_minute=synthesis.words_per_minute, on_audio=on_audio)
         rest = [*self._items(timer.finish())]
@@ -204,7 +204,7 @@ class _Portion:
         for item in found:
             if isinstance(item, SpokenWord):
                 yield item
-            elif pcm := self._synthesis.pcm.push(item.astype(np.float32) / np.float32(32768)):
+            elif pcm := self._synthesis.pcm.push_samples(item.astype(np.float32) / np.float32(32768)):
                 yield SpeechAudio(pcm)
 
 

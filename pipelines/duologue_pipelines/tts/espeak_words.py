@@ -44,7 +44,7 @@ class WordTimer:
         """Samples fed so far."""
         return self._given + len(self._held)
 
-    def feed(self, audio: Audio, events: Sequence[EspeakEvent]) -> Iterator[SpokenWord | Audio]:
+    def add_audio(self, audio: Audio, events: Sequence[EspeakEvent]) -> Iterator[SpokenWord | Audio]:
         """Take the next audio with its events."""
         self._held = np.concatenate((self._held, audio))
         for event in events:

@@ -13,7 +13,7 @@ from typing import Final
 
 import emoji
 
-from duologue_pipelines.tts.draft import Rule, say
+from duologue_pipelines.tts.spoken_spans import Rule, say
 
 _CODE_BLOCK_NOTE: Final = {"en": "Code block.", "zh": "代码略。", "de": "Code.", "fr": "Bloc de code.", "es": "Código."}
 _FENCE: Final = re.compile(

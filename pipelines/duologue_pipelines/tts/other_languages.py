@@ -9,7 +9,7 @@ from typing import Final
 
 from num2words import num2words
 
-from duologue_pipelines.tts.draft import Rule
+from duologue_pipelines.tts.spoken_spans import Rule
 
 _POINT_GROUPS: Final = {"de", "es", "it", "nl", "pt", "tr", "id", "da", "el", "sl"}  # 1.234,5
 _DIGITS_MAX: Final = 15

@@ -15,7 +15,7 @@ class PcmStream:
         same = sample_rate_hz == SAMPLE_RATE_HZ
         self._resampler = None if same else soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
 
-    def push(self, samples: NDArray[np.float32], *, last: bool = False) -> bytes:
+    def push_samples(self, samples: NDArray[np.float32], *, last: bool = False) -> bytes:
         """What can be given out after `samples` (float, shape (n,), full scale 1.0); maybe nothing yet."""
         louder = samples.astype(np.float32, copy=False) * self._loudness
         if self._resampler is not None:
@@ -24,4 +24,4 @@ class PcmStream:
 
     def finish(self) -> bytes:
         """The rest; nothing may be pushed after it."""
-        return self.push(np.zeros(0, dtype=np.float32), last=True)
+        return self.push_samples(np.zeros(0, dtype=np.float32), last=True)

@@ -135,7 +135,7 @@ class PiperTts:
                         while word is not None and word.start <= given / plan.voice.sample_rate_hz:
                             yield word
                             word = next(words, None)
-                        if pcm := plan.pcm.push(window):
+                        if pcm := plan.pcm.push_samples(window):
                             yield SpeechAudio(pcm)
             if pcm := plan.pcm.finish():
                 yield SpeechAudio(pcm)

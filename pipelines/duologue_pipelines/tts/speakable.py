@@ -16,10 +16,10 @@ from typing import Final
 from duologue.core.words import is_cjk
 from duologue_pipelines.tts.addresses import address_rules
 from duologue_pipelines.tts.chinese import CHINESE
-from duologue_pipelines.tts.draft import Draft, Rule, Spoken
 from duologue_pipelines.tts.english import english_rules
 from duologue_pipelines.tts.markup import CODE_AND_MARKUP, SYMBOLS_LEFT_OVER, code_blocks, emoji_spans, leftover_spans
 from duologue_pipelines.tts.other_languages import number_rules
+from duologue_pipelines.tts.spoken_spans import Rule, Spoken, SpokenSpans
 
 __all__ = ["SourceWord", "Speakable", "Spoken", "speakable"]
 
@@ -130,17 +130,17 @@ def speakable(text: str, language: str | None = None, *, plain_punctuation: bool
     `plain_punctuation`: full-width punctuation becomes ASCII with a space behind it, which espeak needs to make a
     pause; engines that know the full-width forms take them as they are.
     """
-    draft = Draft(_plain_text(text))
+    spans = SpokenSpans(_plain_text(text))
     tongue = _tongue(text, language)
-    draft.settle(code_blocks(draft.text, tongue))
+    spans.settle(code_blocks(spans.text, tongue))
     for rule in CODE_AND_MARKUP:
-        draft.apply(rule)
-    draft.settle(emoji_spans(draft.text))
+        spans.apply(rule)
+    spans.settle(emoji_spans(spans.text))
     for rule in (*address_rules(tongue), *_rules(tongue, language or ""), *SYMBOLS_LEFT_OVER):
-        draft.apply(rule)
-    draft.settle(leftover_spans(draft.text))
-    draft.settle(_wide_stops(text, plain=plain_punctuation))
-    return Speakable(text, draft.pieces())
+        spans.apply(rule)
+    spans.settle(leftover_spans(spans.text))
+    spans.settle(_wide_stops(text, plain=plain_punctuation))
+    return Speakable(text, spans.pieces())
 
 
 def _plain_text(text: str) -> str:

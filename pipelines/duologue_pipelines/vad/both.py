@@ -86,7 +86,7 @@ class GatedStream:
         start = end - (len(audio) - skip) / SAMPLE_RATE_HZ
         for index, probability in enumerate(probabilities):
             window_start = start + index * WINDOW_SECONDS
-            event = self._hysteresis.feed(float(probability), window_start, window_start + WINDOW_SECONDS)
+            event = self._hysteresis.add_probability(float(probability), window_start, window_start + WINDOW_SECONDS)
             if event is not None:
                 self._events.append(event)
 

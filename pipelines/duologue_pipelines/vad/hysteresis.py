@@ -55,7 +55,7 @@ class Hysteresis:
         """Whether speech is on or may be about to be reported."""
         return self.speaking or self._began is not None
 
-    def feed(self, probability: float, start: float, end: float) -> Onset | Offset | None:
+    def add_probability(self, probability: float, start: float, end: float) -> Onset | Offset | None:
         """Take the window from `start` to `end` (session seconds), voiced with `probability` (0..1)."""
         limit = self._thresholds
         if probability >= limit.onset or (self.speaking and probability >= limit.offset):

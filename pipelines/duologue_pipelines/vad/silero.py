@@ -133,7 +133,7 @@ class SileroStream:
         window, self._pending = self._pending[:WINDOW_SAMPLES], self._pending[WINDOW_SAMPLES:]
         end = frame.end - len(self._pending) / SAMPLE_RATE_HZ
         probability = float(self._model.run(window[np.newaxis], self._state)[0])
-        return self._hysteresis.feed(probability, end - WINDOW_SECONDS, end)
+        return self._hysteresis.add_probability(probability, end - WINDOW_SECONDS, end)
 
     def reset(self) -> None:
         """Forget everything heard."""

@@ -28,7 +28,7 @@ class WebrtcStream:
     def push(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame."""
         voiced = self._detector.is_speech(frame.pcm, SAMPLE_RATE_HZ)
-        return self._hysteresis.feed(float(voiced), frame.at, frame.end)
+        return self._hysteresis.add_probability(float(voiced), frame.at, frame.end)
 
     def reset(self) -> None:
         """Forget everything heard."""

@@ -4,8 +4,7 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.conversation import Phase
-from duologue.core.machines import TurnState
+from duologue.core.machines import Phase, TurnState
 from duologue.core.turns import IMAGES_MAX, normal_words
 from duologue.core.words import Word
 from duologue.errors import ProtocolError

@@ -11,9 +11,9 @@ import pytest
 
 from duologue.core.messages import ToolCall
 from duologue.errors import ConfigurationError
-from duologue.testing import openai_server_cli as cli
 from duologue.testing.loopback_http import HEAD_BYTES_MAX, PIPELINED_MAX
 from duologue.testing.openai_server import ChatRequest, Fault, OpenAiServer, text_of
+from duologue.testing.openai_server import __main__ as cli
 from duologue.testing.scripted_llm import ScriptedReply
 
 QUICK = ScriptedReply("Good morning.", first_token_s=0.0, token_s=0.0)

@@ -1,4 +1,4 @@
-"""The parts that both recognisers share: outbox, turn audio, the voiced track, guards, model names."""
+"""The parts that both recognisers share: the queue of hypotheses, turn audio, the voiced track, guards, model names."""
 
 import asyncio
 from pathlib import Path
@@ -10,7 +10,7 @@ from duologue.audio import Frame
 from duologue.errors import ConfigurationError, StageError
 from duologue.ports.asr import Hypothesis
 from duologue_pipelines.asr import guards
-from duologue_pipelines.asr.outbox import Outbox
+from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
 from duologue_pipelines.asr.turn_audio import TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
 from duologue_pipelines.asr.whisper_models import find_model, missing_model
@@ -23,7 +23,7 @@ def frame(at: float, level: int = 1) -> Frame:
 
 def test_an_unread_partial_gives_way_and_finals_are_kept() -> None:
     async def scenario() -> None:
-        box = Outbox()
+        box = HypothesisQueue()
         for item in (Hypothesis("a"), Hypothesis("a b"), Hypothesis("c", final=True), Hypothesis("d", final=True)):
             box.put(item)
         box.fail(StageError("asr", "gone"))
@@ -39,7 +39,7 @@ def test_an_unread_partial_gives_way_and_finals_are_kept() -> None:
 
 def test_close_ends_a_reader_that_waits() -> None:
     async def scenario() -> None:
-        box = Outbox()
+        box = HypothesisQueue()
 
         async def read() -> list[Hypothesis]:
             return [item async for item in box]
@@ -57,8 +57,8 @@ def test_close_ends_a_reader_that_waits() -> None:
 def test_turn_audio_keeps_session_time_through_trims_and_gaps() -> None:
     audio = TurnAudio()
     assert audio.snapshot().pcm == b""
-    audio.push(frame(3.0, 1))
-    audio.push(frame(3.1, 2))  # 80 ms are missing
+    audio.push_frame(frame(3.0, 1))
+    audio.push_frame(frame(3.1, 2))  # 80 ms are missing
     clip = audio.snapshot()
     assert (clip.at, clip.first, clip.end) == (3.0, 0, 1920)
     assert clip.seconds == pytest.approx(0.12)
@@ -77,11 +77,11 @@ def test_turn_audio_keeps_session_time_through_trims_and_gaps() -> None:
 def test_turn_audio_drops_the_oldest_beyond_a_minute() -> None:
     audio = TurnAudio()
     for index in range(3100):
-        audio.push(frame(index * 0.02))
+        audio.push_frame(frame(index * 0.02))
     assert audio.seconds == pytest.approx(60.0)
     assert audio.dropped_seconds == pytest.approx(2.0)
     assert audio.snapshot().at == pytest.approx(2.0)
-    audio.push(frame(1000.0))
+    audio.push_frame(frame(1000.0))
     assert audio.seconds == pytest.approx(60.0)
 
 
@@ -89,18 +89,18 @@ def test_silence_and_audio_that_went_by_unheard_have_no_voice() -> None:
     track, audio = VoicedTrack(SileroModel()), TurnAudio()
     assert track.judge(audio.snapshot()) is None
     for index in range(50):
-        audio.push(frame(index * 0.02, 5))
+        audio.push_frame(frame(index * 0.02, 5))
     assert track.judge(audio.snapshot()) is None
     for index in range(50, 100):
-        audio.push(frame(index * 0.02, 500))  # a constant is no voice
+        audio.push_frame(frame(index * 0.02, 500))  # a constant is no voice
     assert track.judge(audio.snapshot()) is None
     audio.drop_to(20_000)
     track.forget_before(20_000)
     assert track.judge(audio.snapshot()) is None
     audio.drop_to(32_000)
-    audio.push(frame(2.0, 900))
+    audio.push_frame(frame(2.0, 900))
     for index in range(101, 200):
-        audio.push(frame(index * 0.02, 900))
+        audio.push_frame(frame(index * 0.02, 900))
     audio.drop_to(40_000)  # a gap in what the track has seen
     assert track.judge(audio.snapshot()) is None
 

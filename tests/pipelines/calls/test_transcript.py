@@ -10,7 +10,7 @@ from duologue_pipelines.calls.transcript import Transcript
 def taken(*told: tuple[float, SessionEvent]) -> Transcript:
     transcript = Transcript()
     for now, event in told:
-        transcript.take(event, now)
+        transcript.take_event(event, now)
     return transcript
 
 
@@ -85,7 +85,7 @@ def test_it_is_bounded() -> None:
     most = module.ENTRIES_MAX
     transcript = Transcript()
     for number in range(most + 10):
-        transcript.take(act.BeginReply(number, 0), float(number))
-        transcript.take(Note(float(number), "llm", f"note {number}"), float(number))
+        transcript.take_event(act.BeginReply(number, 0), float(number))
+        transcript.take_event(Note(float(number), "llm", f"note {number}"), float(number))
     assert len(transcript.replies) == most == len(transcript.notes)
     assert 9 not in transcript.replies and transcript.notes[0].text == "note 10"

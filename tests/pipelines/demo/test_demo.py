@@ -19,12 +19,13 @@ from duologue.packs import find_pack
 from duologue.runtime.replay import replay_file
 from duologue.settings import Settings, StageChoice
 from duologue.testing import virtual_time
-from duologue_pipelines.calls import places
-from duologue_pipelines.calls.held import HeldCall
+from duologue_pipelines.calls import output_files
+from duologue_pipelines.calls.acts import Act
+from duologue_pipelines.calls.call import FinishedCall
 from duologue_pipelines.calls.transcript import AgentReply, Transcript
-from duologue_pipelines.demo.caller import Act, demo_call
+from duologue_pipelines.calls.verdicts import judge
+from duologue_pipelines.demo.caller import demo_call
 from duologue_pipelines.demo.run import demo
-from duologue_pipelines.demo.verdicts import judge
 
 EMBEDDED = Settings(
     asr=StageChoice(use="pocketsphinx"), llm=StageChoice(use="rehearsal"), tts=StageChoice(use="espeak")
@@ -90,7 +91,7 @@ def test_a_file_that_cannot_be_written_keeps_no_other_from_it_and_is_not_claimed
 
 def test_a_second_call_into_the_same_folder_is_refused(tmp_path: Path) -> None:
     with (
-        places.held(tmp_path / ".lock", str(tmp_path)),
+        output_files.kept_from_others(tmp_path / ".lock", str(tmp_path)),
         pytest.raises(ConfigurationError, match=r"another call is being written there \(process \d+\)"),
     ):
         virtual_time.run(demo(EMBEDDED, tmp_path, console=Console(file=io.StringIO())))
@@ -204,7 +205,9 @@ def verdict(
     transcript.now = 12.0
     marks = () if mark is None else (mark,)
     caller, heard = spoken(*user), spoken(*agent)
-    call = HeldCall(caller, heard, marks, measure(caller, heard, marks), transcript, 0.0, {}, False, {}, 1.0, 1.0, None)
+    call = FinishedCall(
+        caller, heard, marks, measure(caller, heard, marks), transcript, 0.0, {}, False, {}, 1.0, 1.0, None
+    )
     exchange = demo_call(find_pack("assistant")).acts[0].exchange
     judged = judge(call, [Act(act, exchange)])[0]  # type: ignore[arg-type]
     return judged.passed, judged.why

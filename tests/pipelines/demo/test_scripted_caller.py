@@ -16,7 +16,7 @@ from duologue.settings import Settings, StageChoice
 from duologue.testing import virtual_time
 from duologue.testing.openai_server import ChatRequest, OpenAiServer
 from duologue.testing.scripted_llm import ScriptedReply
-from duologue_pipelines.demo.caller import scripted_call
+from duologue_pipelines.calls.acts import scripted_call
 from duologue_pipelines.demo.run import demo
 
 HERE = Path(__file__).parent

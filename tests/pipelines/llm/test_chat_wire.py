@@ -23,9 +23,9 @@ def read(*deltas: dict[str, Any] | str, reason: str | None = "stop") -> tuple[li
     reader = ChunkReader("m")
     items: list[LlmItem] = []
     for delta in deltas:
-        items += reader.feed(delta if isinstance(delta, str) else json.dumps({"choices": [{"delta": delta}]}))
+        items += reader.read_event(delta if isinstance(delta, str) else json.dumps({"choices": [{"delta": delta}]}))
     if reason:
-        items += reader.feed(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}))
+        items += reader.read_event(json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}))
     return items + reader.finish(), reader
 
 

@@ -18,8 +18,10 @@ def read(*deltas: dict[str, Any]) -> list[LlmItem]:
     reader = ChunkReader("m")
     items: list[LlmItem] = []
     for delta in deltas:
-        items += reader.feed(json.dumps({"model": HIGH, "choices": [{"delta": delta}], "usage": {"prompt_tokens": 1}}))
-    items += reader.feed(json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
+        items += reader.read_event(
+            json.dumps({"model": HIGH, "choices": [{"delta": delta}], "usage": {"prompt_tokens": 1}})
+        )
+    items += reader.read_event(json.dumps({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
     return items + reader.finish()
 
 
@@ -46,8 +48,8 @@ def test_halves_are_joined_and_left_over_ones_replaced(contents: tuple[str, ...]
 
 def test_a_first_half_waits_and_is_told_once() -> None:
     joiner = SurrogateJoiner()
-    assert joiner.feed(HIGH) == ""
-    assert joiner.feed("") == ""
+    assert joiner.add_text(HIGH) == ""
+    assert joiner.add_text("") == ""
     assert joiner.finish() == "\ufffd"
     assert joiner.finish() == ""
 

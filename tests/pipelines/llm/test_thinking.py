@@ -7,7 +7,7 @@ from duologue_pipelines.llm.thinking import ThoughtFilter
 
 def filtered(text: str, size: int, *, begins_inside: bool = False) -> tuple[str, int]:
     thoughts = ThoughtFilter(begins_inside=begins_inside)
-    spoken = "".join(thoughts.feed(text[i : i + size]) for i in range(0, len(text), size)) + thoughts.finish()
+    spoken = "".join(thoughts.add_text(text[i : i + size]) for i in range(0, len(text), size)) + thoughts.finish()
     return spoken, thoughts.withheld
 
 
@@ -36,7 +36,7 @@ def test_a_stream_may_begin_inside_a_thought(size: int) -> None:
 
 def test_nothing_is_held_back_but_a_possible_tag() -> None:
     thoughts = ThoughtFilter()
-    assert thoughts.feed("It is 3 <") == "It is 3 "
-    assert thoughts.feed(" 4") == "< 4"
-    assert thoughts.feed(" <thin") == " "
-    assert thoughts.feed("g>") == "<thing>"
+    assert thoughts.add_text("It is 3 <") == "It is 3 "
+    assert thoughts.add_text(" 4") == "< 4"
+    assert thoughts.add_text(" <thin") == " "
+    assert thoughts.add_text("g>") == "<thing>"

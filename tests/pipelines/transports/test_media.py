@@ -14,9 +14,13 @@ from duologue_pipelines.transports import media
 from duologue_pipelines.transports.media import read_audio
 
 
-def encode(path: Path, codec: str, *, rate: int = 48000, layout: str = "stereo", gap_s: float = 0.0) -> Path:
-    """A second of 440 Hz at -12 dBFS; with `gap_s` the second half comes so much later."""
-    with av.open(str(path), "w") as container:
+def encode(
+    path: Path, codec: str, *, rate: int = 48000, layout: str = "stereo", gap_s: float = 0.0, xing: bool = True
+) -> Path:
+    """A second of 440 Hz at -12 dBFS; with `gap_s` the second half comes so much later. `xing`: whether an MP3 says how
+    many frames it has."""
+    options = {} if xing else {"write_xing": "0"}
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
         wave = (8192 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.int16)
         channels = 2 if layout == "stereo" else 1
@@ -97,6 +101,14 @@ def test_each_kind_of_bad_file_has_its_own_message(tmp_path: Path) -> None:
     ):
         with pytest.raises(AudioError, match=message):
             read_audio(path)
+
+
+@pytest.mark.parametrize("part", [1.0, 0.5], ids=["whole", "half"])
+def test_an_mp3_that_promises_nothing_is_read_to_its_end(tmp_path: Path, part: float) -> None:
+    path = tmp_path / "a.mp3"
+    mp3 = encode(path, "libmp3lame", rate=16000, layout="mono", xing=False).read_bytes()
+    path.write_bytes(mp3[: int(part * len(mp3))])
+    assert len(read_audio(path)) == pytest.approx(part * 16000, abs=0.15 * 16000)  # the encoder pads its frames
 
 
 @pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000])

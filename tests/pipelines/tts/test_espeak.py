@@ -191,7 +191,7 @@ def source_words(*spans: tuple[int, int]) -> list[SourceWord]:
 
 def heard(timer: WordTimer, *feeds: tuple[int, list[EspeakEvent]]) -> list[tuple[int, float, float] | int]:
     """What comes out for feeds of `n` loud samples each: words as (start_char, start, end), audio as its length."""
-    items = [item for n, events in feeds for item in timer.feed(np.full(n, 1000, np.int16), events)]
+    items = [item for n, events in feeds for item in timer.add_audio(np.full(n, 1000, np.int16), events)]
     return [
         (item.start_char, round(item.start, 3), round(item.end, 3)) if isinstance(item, SpokenWord) else len(item)
         for item in [*items, *timer.finish()]

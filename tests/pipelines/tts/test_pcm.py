@@ -14,7 +14,7 @@ def tone(rate: int, seconds: float = 1.0) -> np.ndarray:
 @pytest.mark.parametrize("rate", [16000, 22050, 48000])
 def test_a_second_stays_a_second(rate: int) -> None:
     stream = PcmStream(rate, 1.0)
-    pieces = [stream.push(piece) for piece in np.array_split(tone(rate), 37)] + [stream.finish()]
+    pieces = [stream.push_samples(piece) for piece in np.array_split(tone(rate), 37)] + [stream.finish()]
     samples = np.frombuffer(b"".join(pieces), dtype="<i2")
     assert abs(len(samples) - 16000) <= 1
     expected = 0.25 * 32768 * np.sin(2 * np.pi * 440 * np.arange(len(samples)) / 16000)
@@ -22,7 +22,7 @@ def test_a_second_stays_a_second(rate: int) -> None:
 
 
 def test_loudness_is_a_linear_gain_that_clips() -> None:
-    quiet = np.frombuffer(PcmStream(16000, 0.5).push(tone(16000)), dtype="<i2")
-    loud = np.frombuffer(PcmStream(16000, 8.0).push(tone(16000)), dtype="<i2")
+    quiet = np.frombuffer(PcmStream(16000, 0.5).push_samples(tone(16000)), dtype="<i2")
+    loud = np.frombuffer(PcmStream(16000, 8.0).push_samples(tone(16000)), dtype="<i2")
     assert level_dbfs(quiet) == pytest.approx(-21.07, abs=0.1)
     assert (loud.max(), loud.min()) == (32767, -32768)

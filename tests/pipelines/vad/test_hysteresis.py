@@ -6,7 +6,9 @@ from duologue_pipelines.vad.hysteresis import Hysteresis, Thresholds
 
 def events(probabilities: list[float], thresholds: Thresholds) -> list[Onset | Offset]:
     state = Hysteresis(thresholds)
-    found = [state.feed(p, round(i * 0.032, 3), round((i + 1) * 0.032, 3)) for i, p in enumerate(probabilities)]
+    found = [
+        state.add_probability(p, round(i * 0.032, 3), round((i + 1) * 0.032, 3)) for i, p in enumerate(probabilities)
+    ]
     return [event for event in found if event is not None]
 
 
@@ -45,8 +47,8 @@ def test_what_the_detector_hears_late_is_set_back_but_never_behind_what_was_told
 
 def test_after_a_reset_the_next_event_is_an_onset() -> None:
     state = Hysteresis(PLAIN)
-    state.feed(0.9, 0.0, 0.032)
+    state.add_probability(0.9, 0.0, 0.032)
     assert state.pending
     state.reset()
     assert not state.pending
-    assert state.feed(0.9, 1.0, 1.032) == Onset(1.0)
+    assert state.add_probability(0.9, 1.0, 1.032) == Onset(1.0)

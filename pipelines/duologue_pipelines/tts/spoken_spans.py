@@ -47,7 +47,7 @@ class _Span:
     spoken: str | None  # None: open, no rule has settled it
 
 
-class Draft:
+class SpokenSpans:
     """The source split into settled and open spans. `text` has the source's length: character for character."""
 
     def __init__(self, text: str) -> None:

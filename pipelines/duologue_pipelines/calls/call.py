@@ -1,4 +1,4 @@
-"""One call, held from ringing to hanging up, with everything about it kept for afterwards."""
+"""One call, from ringing to hanging up, with everything about it kept for afterwards."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ INTERRUPTED: Final = 130  # the exit status of what Ctrl-C ended: 128 + SIGINT
 
 
 @dataclass(frozen=True, slots=True)
-class HeldCall:
+class FinishedCall:
     """A call that is over. `caller`, `agent`: int16, shape (n,), sample 0 is second 0 of the recording.
 
     `offset_s`: session seconds at the recording's second 0. `costs`: what the session's meter says. `error`: what ended
@@ -48,14 +48,14 @@ class HeldCall:
     interrupted: bool = False
 
 
-async def hold_call(
+async def run_call(
     agent: Agent, transport: WavTransport, *, trace: Path | None = None, show: Show | None = None
-) -> HeldCall:
+) -> FinishedCall:
     """Let `transport`'s caller talk to `agent` until one of them hangs up.
 
     `trace`: file of the event log. `show`: called with every event, and the session second. Ctrl-C and SIGTERM end the
     call like a caller who hangs up, so that what was said until then is kept; a second one is taken at its word. Raises
-    what making the caller's speech raises; what goes wrong during the call is in `HeldCall.error`.
+    what making the caller's speech raises; what goes wrong during the call is in `FinishedCall.error`.
     """
     await transport.prepare()
     await agent.ready()
@@ -75,14 +75,14 @@ async def hold_call(
     caller, spoken = transport.recording()
     marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken))
     stages = agent.stages
-    return HeldCall(
+    return FinishedCall(
         caller,
         spoken,
         marks,
         measure(caller, spoken, marks),
         transcript,
         offset_s,
-        {stage: getattr(stages, stage).name for stage in ("vad", "asr", "llm", "tts")},
+        stages.names(),
         stages.llm.is_language_model,
         session.meter.report(),
         wall,
@@ -124,7 +124,7 @@ async def _follow(session: Session, transcript: Transcript, show: Show | None) -
     """Read everything that the session tells until it is over."""
     async for event in session.events():
         now = session.now()
-        transcript.take(event, now)
+        transcript.take_event(event, now)
         if show is not None:
             show(event, now)
 

@@ -421,11 +421,3 @@ def _send_error(
 ) -> None:
     error = {"message": message, "type": code, "code": code, "param": None}
     connection.send(status, {"error": error}, headers)
-
-
-if __name__ == "__main__":
-    import sys
-
-    from duologue.testing.openai_server_cli import main
-
-    sys.exit(main())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from duologue.errors import ConfigurationError
-from duologue_pipelines.calls.places import Written, check_files, held
+from duologue_pipelines.calls.output_files import Written, check_files, kept_from_others
 
 
 def test_files_that_can_be_written_are_fine(tmp_path: Path) -> None:
@@ -32,28 +32,32 @@ def test_a_folder_that_is_closed_is_told(tmp_path: Path) -> None:
 
 def test_two_calls_at_once_do_not_share_their_files(tmp_path: Path) -> None:
     lock = tmp_path / "a.wav.lock"
-    with held(lock, "a.wav"):
+    with kept_from_others(lock, "a.wav"):
         with (
             pytest.raises(ConfigurationError, match=rf"a\.wav: another call .* \(process {os.getpid()}\)\. Wait"),
-            held(lock, "a.wav"),
+            kept_from_others(lock, "a.wav"),
         ):
             pass
-        with held(tmp_path / "b.wav.lock", "b.wav"):
+        with kept_from_others(tmp_path / "b.wav.lock", "b.wav"):
             assert lock.exists()
     assert list(tmp_path.iterdir()) == []
-    with held(lock, "a.wav"):
+    with kept_from_others(lock, "a.wav"):
         pass
 
 
 def test_a_lock_left_behind_is_no_obstacle(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     lock.write_text("1")
-    with held(lock, "out"):
+    with kept_from_others(lock, "out"):
         assert lock.read_text() == str(os.getpid())
 
 
 def test_a_lock_that_can_not_be_made_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="No such file or directory"), held(tmp_path / "no" / ".lock", "no"):
+    (tmp_path / "no").touch()
+    with (
+        pytest.raises(ConfigurationError, match=r"no/\.lock: (Not a directory|File exists)"),
+        kept_from_others(tmp_path / "no" / ".lock", "no"),
+    ):
         pass
 
 

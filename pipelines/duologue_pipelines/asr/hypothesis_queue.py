@@ -10,7 +10,7 @@ from duologue.ports.asr import Hypothesis
 FINALS_MAX: Final = 64  # unread; a session reads each as it comes, beyond this the oldest are dropped
 
 
-class Outbox:
+class HypothesisQueue:
     """An async iterator fed from the loop. A partial that nobody read is replaced by what comes after it."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Outbox:
         self._failure, self._closed = None, True
         self._changed.set()
 
-    def __aiter__(self) -> "Outbox":
+    def __aiter__(self) -> "HypothesisQueue":
         return self
 
     async def __anext__(self) -> Hypothesis:

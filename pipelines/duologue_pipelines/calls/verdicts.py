@@ -1,4 +1,4 @@
-"""Whether each act of the demo went as it should, judged from the recording and the transcript.
+"""Whether each act of a call went as it should, judged from the recording and the transcript.
 
 The waveform says when who was heard; the transcript says what was understood and what of it was answered. Limits are
 wide, since the demo runs on any machine: they tell "it works" from "it does not", and the figures beside them tell how
@@ -12,9 +12,9 @@ from typing import Final
 
 from duologue.core.words import normal_form, split_words
 from duologue.measure import ActMeasured
-from duologue_pipelines.calls.held import HeldCall
+from duologue_pipelines.calls.acts import Act, ActName
+from duologue_pipelines.calls.call import FinishedCall
 from duologue_pipelines.calls.transcript import AgentReply
-from duologue_pipelines.demo.caller import Act, ActName
 
 RESPONSE_S_MAX: Final = 3.0  # a slow machine or endpoint; the budget is half a second
 YIELD_S_MAX: Final = 1.0  # beyond it, nobody would say that the agent stopped
@@ -33,7 +33,7 @@ class Verdict:
     why: str
 
 
-def judge(call: HeldCall, acts: Sequence[Act]) -> list[Verdict]:
+def judge(call: FinishedCall, acts: Sequence[Act]) -> list[Verdict]:
     """A verdict for each of `acts`, in the order of the script."""
     verdicts = []
     for index, act in enumerate(acts):
@@ -64,7 +64,7 @@ def _figures(measured: ActMeasured) -> str:
     return ", ".join(figures)
 
 
-def _question(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
+def _question(call: FinishedCall, act: Act, measured: ActMeasured) -> list[str]:
     faults = []
     if measured.talked_into_s is not None and measured.talked_into_s > TALKED_INTO_S_MAX:
         faults.append(f"the agent talked into it for {1000 * measured.talked_into_s:.0f} ms")
@@ -80,7 +80,7 @@ def _question(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
     return faults
 
 
-def _answer(call: HeldCall, measured: ActMeasured) -> AgentReply | None:
+def _answer(call: FinishedCall, measured: ActMeasured) -> AgentReply | None:
     """The first reply that was heard from the end of the utterance on."""
     since = measured.voice.end + call.offset_s - 0.05
     heard = [reply for reply in call.transcript.replies.values() if reply.start is not None and reply.start >= since]
@@ -94,7 +94,7 @@ def _is_same(answer: AgentReply, expected: str) -> bool:
     return bool(made) and SequenceMatcher(None, made, wanted, autojunk=False).ratio() >= SAME_ANSWER
 
 
-def _false_alarm(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
+def _false_alarm(call: FinishedCall, act: Act, measured: ActMeasured) -> list[str]:
     if not measured.over_agent:
         return ["the agent was silent, so there was nothing to disturb"]
     if not measured.went_on:
@@ -113,7 +113,7 @@ def _false_alarm(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
     return faults
 
 
-def _interruption(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
+def _interruption(call: FinishedCall, act: Act, measured: ActMeasured) -> list[str]:
     if not measured.over_agent:
         return ["the agent was silent, so there was nothing to interrupt"]
     if measured.yield_s is None:
@@ -127,7 +127,7 @@ def _interruption(call: HeldCall, act: Act, measured: ActMeasured) -> list[str]:
     return faults + _question(call, act, measured)
 
 
-_FAULTS: Final[dict[ActName, Callable[[HeldCall, Act, ActMeasured], list[str]]]] = {
+_FAULTS: Final[dict[ActName, Callable[[FinishedCall, Act, ActMeasured], list[str]]]] = {
     "question": _question,
     "thinking pause": _question,
     "mm-hm": _false_alarm,

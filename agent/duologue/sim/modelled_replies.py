@@ -69,7 +69,7 @@ def word_spans(text: str) -> list[tuple[int, int]]:
 
 
 @dataclass(slots=True)
-class Made:
+class ModelledReply:
     """A reply being made. `pieces`: synthesised so far; `waiting`: how many more are on their way, the last of
     them until `busy_until`. `complete`: no more come."""
 
@@ -87,7 +87,6 @@ class Made:
     index: int = 0
     offset_s: float = 0.0
     heard_told: bool = False
-    first_heard_at: float = 0.0
     last_heard_at: float = 0.0
 
     def heard(self, offset_s: float) -> str:
@@ -102,23 +101,22 @@ class Made:
         return max(0.0, sum(piece.seconds for piece in self.pieces[self.index :]) - offset_s)
 
 
-class Making:
-    """Model, synthesiser and playout: what the runtime's mouth is, modelled."""
+class ModelledReplies:
+    """Model, synthesiser and playout: what the runtime's reply player is, modelled."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
-        self._made: dict[int, Made] = {}
-        self.playing: Made | None = None  # released; heard, held or waiting for audio
+        self._made: dict[int, ModelledReply] = {}
+        self.playing: ModelledReply | None = None  # released; heard, held or waiting for audio
         self.held = False
         self._since: float | None = None  # when the piece at hand went on sounding
         self._play_number = 0  # a later one makes scheduled ends of pieces void
-        self._muted: set[int] = set()
 
     # --- the core's actions ---
 
     def begin(self, action: act.BeginReply) -> None:
         """Make a reply, and play it unless it is speculative."""
-        made = Made(action.reply, action.turn, not action.speculative, action.text is not None)
+        made = ModelledReply(action.reply, action.turn, not action.speculative, action.text is not None)
         self._made[made.number] = made
         if made.released:
             self._play(made)
@@ -144,7 +142,7 @@ class Making:
 
     def revive(self, number: int, heard: str, rest: str) -> None:
         """A reply that waits for its tools goes on here: `heard` was heard in another process, `rest` is said now."""
-        made = self._made[number] = Made(number, 0, True, False)
+        made = self._made[number] = ModelledReply(number, 0, True, False)
         made.pieces.append(Piece(heard, 0.0))
         if rest.strip():
             self._synthesise(made, rest)
@@ -182,7 +180,7 @@ class Making:
         else:
             world.post(ev.ReplyEnded(world.now, number, heard, cut=True))
 
-    def _far_side_confirms(self, made: Made, heard: str) -> None:
+    def _far_side_confirms(self, made: ModelledReply, heard: str) -> None:
         world = self._world
         if world.strikes("far side mute"):
             return
@@ -222,19 +220,12 @@ class Making:
         made = self.playing
         return made.last_heard_at if made and made.number == number else None
 
-    def predicted_end_in_s(self) -> float | None:
-        """In how many seconds the reply being played will be over, once all of it is there."""
-        made = self.playing
-        if made is None or not made.complete or made.waiting or self._since is None:
-            return None
-        return made.rest_s(self._position(made))
-
-    def _position(self, made: Made) -> float:
+    def _position(self, made: ModelledReply) -> float:
         return made.offset_s + (self._world.now - self._since if self._since is not None else 0.0)
 
     # --- text ---
 
-    def _generate(self, made: Made, *, tools: bool) -> None:
+    def _generate(self, made: ModelledReply, *, tools: bool) -> None:
         world = self._world
         made.rounds += 1
         made.complete = False
@@ -252,7 +243,7 @@ class Making:
         else:
             world.later(first_s, self._text, made, count, calls, fails_at)
 
-    def _text(self, made: Made, left: int, calls: int, fails_at: int) -> None:
+    def _text(self, made: ModelledReply, left: int, calls: int, fails_at: int) -> None:
         """The next chunk of the model's text, or its end."""
         world = self._world
         if made.cancelled:
@@ -271,25 +262,25 @@ class Making:
         if not made.cancelled:
             self._generated(made, more=calls > 0)
 
-    def _recite(self, made: Made, text: str) -> None:
+    def _recite(self, made: ModelledReply, text: str) -> None:
         if not made.cancelled:
             if text:
                 self._hand_over(made, text)
             self._generated(made, more=False)
 
-    def _hand_over(self, made: Made, text: str) -> None:
+    def _hand_over(self, made: ModelledReply, text: str) -> None:
         world = self._world
         world.post(ev.ReplyText(world.now, made.number, text))
         self._synthesise(made, text)
 
-    def _generated(self, made: Made, *, more: bool) -> None:
+    def _generated(self, made: ModelledReply, *, more: bool) -> None:
         made.complete = not more
         self._world.post(ev.ReplyGenerated(self._world.now, made.number))
         self._wake_or_end(made)
 
     # --- speech ---
 
-    def _synthesise(self, made: Made, text: str, *, in_text: bool = True) -> None:
+    def _synthesise(self, made: ModelledReply, text: str, *, in_text: bool = True) -> None:
         """One chunk after the other."""
         world = self._world
         delay_s = world.rng.uniform(*world.scenario.tts_s)
@@ -299,7 +290,7 @@ class Making:
         made.busy_until = max(world.now, made.busy_until) + delay_s
         world.later(made.busy_until - world.now, self._spoken, made, text, in_text)
 
-    def _spoken(self, made: Made, text: str, in_text: bool) -> None:
+    def _spoken(self, made: ModelledReply, text: str, in_text: bool) -> None:
         """A chunk is synthesised, or was not to be; two failures in a row end the reply."""
         world = self._world
         if made.cancelled:
@@ -318,12 +309,12 @@ class Making:
 
     # --- playout ---
 
-    def _play(self, made: Made) -> None:
+    def _play(self, made: ModelledReply) -> None:
         self._stop()
         self.playing, self.held = made, False
         self._world.later(0.0, self._wake_or_end, made)
 
-    def _wake_or_end(self, made: Made) -> None:
+    def _wake_or_end(self, made: ModelledReply) -> None:
         if made is self.playing:
             self._wake()
 
@@ -353,7 +344,6 @@ class Making:
         world.later(left_s, self._piece_over, made, self._play_number)
         if not made.heard_told:
             made.heard_told = True
-            made.first_heard_at = world.now
             if world.scenario.far_side:
                 world.later(FAR_REPORT_EVERY_S, self._far_side_reports, made)
             world.caller.agent_heard(made.number, made.turn)
@@ -361,7 +351,7 @@ class Making:
         if made is self.playing and made.complete and not made.waiting:
             world.caller.end_foreseen(made.number, made.rest_s(made.offset_s))
 
-    def _piece_over(self, made: Made, play_number: int) -> None:
+    def _piece_over(self, made: ModelledReply, play_number: int) -> None:
         if play_number != self._play_number or made is not self.playing:
             return
         made.index, made.offset_s = made.index + 1, 0.0
@@ -369,14 +359,14 @@ class Making:
         self._since = None
         self._wake()
 
-    def _end(self, made: Made) -> None:
+    def _end(self, made: ModelledReply) -> None:
         world = self._world
         self.playing = None
         self._made.pop(made.number, None)
         world.caller.agent_over(made.number)
         world.post(ev.ReplyEnded(world.now, made.number, made.heard(0.0)))
 
-    def _far_side_reports(self, made: Made) -> None:
+    def _far_side_reports(self, made: ModelledReply) -> None:
         """Reports reach us with the network's delay: they tell of a moment that is over."""
         world = self._world
         if made.cancelled or made is not self.playing:
@@ -387,6 +377,6 @@ class Making:
             world.later(world.scenario.network_s, self._report_arrives, made, heard, rest_s)
         world.later(FAR_REPORT_EVERY_S, self._far_side_reports, made)
 
-    def _report_arrives(self, made: Made, heard: str, rest_s: float) -> None:
+    def _report_arrives(self, made: ModelledReply, heard: str, rest_s: float) -> None:
         if made is self.playing:
             self._world.post(ev.HeardSoFar(self._world.now, made.number, heard, rest_s))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from duologue.errors import InternalError
-from duologue.testing.virtual_time import (
+from duologue.runtime.virtual_time import (
     STEPS_MAX,
     DeadlockError,
     TasksLeftError,

@@ -131,3 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

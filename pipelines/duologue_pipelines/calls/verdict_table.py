@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from duologue_pipelines.demo.verdicts import Verdict
+from duologue_pipelines.calls.verdicts import Verdict
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> Table:

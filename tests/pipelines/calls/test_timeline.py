@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from duologue.audio import Samples
-from duologue.timeline import Caption, Cut, Delay, Stretch, TimelineData, render_timeline, row_bounds
+from duologue_pipelines.calls.timeline import Caption, Cut, Delay, Stretch, TimelineData, render_timeline, row_bounds
 
 SVG = "{http://www.w3.org/2000/svg}"
 
