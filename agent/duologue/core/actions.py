@@ -5,6 +5,8 @@ Some of them ask for work (`BeginReply`), some only tell (`TurnEnded`); `duologu
 
 from dataclasses import dataclass
 
+from duologue.core.options import PLAIN, ReplyOptions
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -42,12 +44,15 @@ class CloseRecognition(Action):
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded(Action):
-    """The user's turn is over. `merged`: the earlier turn that it continues, or 0."""
+    """The user's turn is over. `merged`: the earlier turn that it continues, or 0. `author`: who of several, or empty.
+    `decided_by`: what ended it."""
 
     turn: int
     text: str
     images: tuple[str, ...] = ()
     merged: int = 0
+    author: str = ""
+    decided_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +72,17 @@ class TurnDismissed(Action):
 
 @dataclass(frozen=True, slots=True)
 class BeginReply(Action):
-    """Make reply `reply` to turn `turn` (0: to none). `text`: say just that, ask no model. `speculative`: nothing of it
-    may be heard, and no tool run, before `ReleaseReply`. `instructions`: for once instead of the pack's."""
+    """Make reply `reply` to turn `turn` (0: to none), with the voice and the model of `persona`. `text`: say just that
+    and ask no model. `speculative`: nothing of it may be heard, and no tool run, before `ReleaseReply`. `tag`: of
+    whoever asked for it."""
 
     reply: int
     turn: int
     speculative: bool = False
     text: str | None = None
-    instructions: str | None = None
-    in_history: bool = True
+    persona: str = ""
+    tag: str = ""
+    options: ReplyOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +134,40 @@ class ContinueReply(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class FinishReply(Action):
+    """No more text of `reply` comes, tools of the caller's side have it: let what is made be heard, and end."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyOver(Action):
+    """Told once a reply: it is over, and `heard` of it was heard. `cut`: why it was cut, or empty."""
+
+    reply: int
+    tag: str
+    heard: str
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RefuseSay(Action):
-    """`text` will not be said. `reason`: the queue is full, or the session is closing."""
+    """`text` will not be said, or the reply not made. `reason`: the queue is full, or the session is closing."""
 
     text: str
     reason: str
+    tag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlapJudged(Action):
+    """Told: what the voice over `reply` is taken for. `verdict`: `interruption`, `backchannel`, `noise` or `echo`;
+    `decided_by`: the words or the judge that said so."""
+
+    turn: int
+    reply: int
+    verdict: str
+    decided_by: str
 
 
 # --- tools and memory ---------------------------------------------------------------------------------------------
@@ -139,13 +175,13 @@ class RefuseSay(Action):
 
 @dataclass(frozen=True, slots=True)
 class RunTool(Action):
-    """Run tool `name`, or ask the far side to; the result comes as `ToolReturned`."""
+    """Run tool `name`, or (`remote`) ask the caller's side to; the result comes as `ToolReturned`."""
 
     reply: int
     call_id: str
     name: str
     arguments: str
-    far_side: bool = False
+    remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)

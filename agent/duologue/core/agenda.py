@@ -1,11 +1,16 @@
 """What comes next when nobody has the floor: what waits to be said, idle time, the end; and the memory's upkeep."""
 
-from duologue.core import floor, replies, rules, turns, waiting
+from dataclasses import replace
+
+from duologue.core import floor, overlap, replies, rules, turns, waiting
 from duologue.core.actions import CloseSession, SummariseHistory
-from duologue.core.events import CloseRequested, SummaryMade
+from duologue.core.events import CloseRequested, ItemInserted, ItemRemoved, PolicyChanged, SummaryMade
 from duologue.core.floor import Happening
-from duologue.core.machines import TurnState
+from duologue.core.machines import ReplyState, TurnState
 from duologue.core.state import Core, QueuedReply, Reply, Timer
+
+# Ids that items without one derive from numbers they do not have.
+UNNAMED = ("", "turn_0", "reply_0")
 
 
 def settle(core: Core) -> None:
@@ -26,17 +31,17 @@ def settle(core: Core) -> None:
 
 
 def _fulfil(core: Core, wanted: QueuedReply) -> None:
-    turns.change_pack(core)
+    turns.change_persona(core)
     replies.begin(
         core,
         Reply(
             0,
             turns.end_typed(core, wanted) if wanted.kind == "typed" else wanted.turn,
-            script=wanted.text if wanted.kind in ("say", "apology") else None,
+            script=wanted.text if wanted.kind in ("say", "greeting", "apology") else None,
             interruptible=wanted.interruptible,
-            in_history=wanted.in_history,
             apology=wanted.kind == "apology",
-            instructions=wanted.instructions,
+            tag=wanted.tag,
+            options=wanted.options,
         ),
     )
 
@@ -60,6 +65,39 @@ def summarised(core: Core, event: SummaryMade) -> None:
     if not state.summary_outdated:
         core.history.fold(event.items, event.text or core.history.extract(event.items))
     state.summarising, state.summary_outdated = 0, False
+
+
+def item_inserted(core: Core, event: ItemInserted) -> None:
+    """An item, put in by its address; one without an id is given one. Raises `ProtocolError` where it can't stand."""
+    item, number = event.item, core.state.inserted + 1
+    if item.id in UNNAMED:
+        item = replace(item, id=f"item_{number}")
+    core.shifted(core.history.insert(item, event.after))
+    core.state.inserted = number
+
+
+def item_removed(core: Core, event: ItemRemoved) -> None:
+    """An item, taken out by its address. Raises `ProtocolError` where there is none."""
+    core.shifted(core.history.remove(event.item_id))
+
+
+def policy_changed(core: Core, event: PolicyChanged) -> None:
+    """Other numbers from now on. An open turn waits for a commit as soon as one is asked for, and silence is counted
+    anew; a reply that may not be interrupted any more goes on."""
+    state, before = core.state, core.policy
+    core.policy, core.history.policy = event.policy, event.policy.history
+    turn = state.turn
+    if not core.automatic and before.endpointing.mode == "automatic" and turn:
+        turn.by_hand = True
+        core.disarm(Timer.ENDPOINT)
+    core.disarm(Timer.IDLE)
+    if event.policy.limits.session_s_max != before.limits.session_s_max and not state.closing:
+        core.disarm(Timer.SESSION)
+        if event.policy.limits.session_s_max is not None:
+            core.arm(Timer.SESSION, max(state.now, event.policy.limits.session_s_max))
+    if core.reply_state is ReplyState.HELD and not core.policy.barge_in.enabled:
+        overlap.false_alarm(core, "noise", "policy")
+    rules.count_silence(core)
 
 
 def idle_too_long(core: Core) -> None:

@@ -114,6 +114,17 @@ def judge_words(text: str, policy: BargeInPolicy) -> Verdict:
     return Verdict.BACKCHANNEL
 
 
+def asks_to_stop(text: str, policy: BargeInPolicy) -> bool:
+    """Whether `text` begins with a phrase that stops the agent, backchannels and fillers before it aside."""
+    tokens, phrases, position = _tokens(text), _phrases(policy.backchannels, policy.stop_words), 0
+    while position < len(tokens):
+        length, stops = phrases.longest(tokens, position)
+        if stops or not length:
+            return stops
+        position += length
+    return False
+
+
 def verdict_wait_s(policy: BargeInPolicy, voice_s: float) -> float:
     """Seconds to wait for the recogniser after a voice of `voice_s` seconds stopped, before the agent goes on.
 

@@ -36,6 +36,8 @@ def to_data(value: Any) -> Any:
 def from_data(kind: Any, data: Any) -> Any:
     """`data` as `kind`, the inverse of `to_data`. `ValueError` or `TypeError` where it does not fit."""
     origin = get_origin(kind)
+    if kind is Any:
+        return data
     if origin in (Union, types.UnionType):
         return _from_union(kind, data)
     if origin in (list, tuple):

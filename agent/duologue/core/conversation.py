@@ -14,13 +14,15 @@ from duologue.core import agenda, floor, overlap, replies, rules, tools, turns, 
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.core.codec import from_data, to_data
-from duologue.core.history import History, Item, agent_messages
+from duologue.core.history import History, Item, item_messages, reply_items
 from duologue.core.invariant import invariant
 from duologue.core.machines import Phase
 from duologue.core.messages import Message
 from duologue.core.migration import take_over
+from duologue.core.options import PLAIN, ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.state import Core, State, Timer
+from duologue.core.upgrade import from_version_1
 from duologue.errors import ProtocolError
 
 __all__ = ["Conversation", "Phase", "Timer"]
@@ -39,8 +41,13 @@ HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
     ev.ReplyRequested: waiting.reply_wanted,
     ev.SayRequested: waiting.say,
     ev.InterruptRequested: floor.interrupt_wanted,
-    ev.PackChanged: turns.pack_changed,
-    ev.EndpointingChanged: turns.endpointing_changed,
+    ev.PersonaChanged: turns.persona_changed,
+    ev.PolicyChanged: agenda.policy_changed,
+    ev.CallerChanged: turns.caller_changed,
+    ev.KeyPressed: turns.key_pressed,
+    ev.ItemInserted: agenda.item_inserted,
+    ev.ItemRemoved: agenda.item_removed,
+    ev.TurnJudged: floor.judged,
     ev.CloseRequested: agenda.close_wanted,
     ev.ReplyText: replies.text_added,
     ev.ReplyGenerated: replies.generated,
@@ -75,7 +82,7 @@ CLOSED_ACCEPTS: Final = (ev.ReplyEnded, ev.HeardCorrected)
 RESULTS: Final = (
     ev.PartialTranscript, ev.FinalTranscript, ev.RecognitionFailed, ev.ReplyText, ev.ReplyGenerated, ev.ReplyHeard,
     ev.HeardSoFar, ev.ReplyFailed, ev.ToolRequested, ev.ToolReturned, ev.SummaryMade, ev.CloseRequested,
-    ev.SpeechStarted, ev.SpeechStopped,
+    ev.SpeechStarted, ev.SpeechStopped, ev.TurnJudged, ev.CallerChanged, ev.KeyPressed,
 )  # fmt: skip
 
 
@@ -85,15 +92,13 @@ class Conversation:
     `core`: all that it knows, for simulators and tests to look at; nobody else changes it.
     """
 
-    def __init__(self, policy: Policy | None = None, *, system: str = "", pack: str = "") -> None:
-        """`system`: the instructions that every prompt begins with; `pack`: their name, for the trace."""
+    def __init__(self, policy: Policy | None = None, *, instructions: str = "", persona: str = "") -> None:
+        """`instructions`: what every prompt begins with; `persona`: the name of who speaks."""
         policy = policy or Policy()
         state = State(
-            automatic=policy.endpointing.mode == "automatic",
-            reply_automatically=policy.reply.automatic,
-            pack=pack,
+            persona=persona,
         )
-        self.core = Core(policy, state, History(policy.history, system))
+        self.core = Core(policy, state, History(policy.history, instructions))
         if policy.limits.session_s_max is not None:
             self.core.arm(Timer.SESSION, policy.limits.session_s_max)
         agenda.settle(self.core)
@@ -193,9 +198,18 @@ class Conversation:
         return self.core.state.language
 
     @property
-    def pack(self) -> str:
-        """Name of the pack that speaks."""
-        return self.core.state.pack
+    def persona(self) -> str:
+        """Name of who speaks."""
+        return self.core.state.persona
+
+    @property
+    def policy(self) -> Policy:
+        """The numbers that are in force."""
+        return self.core.policy
+
+    def awaits_tool(self, call_id: str) -> bool:
+        """Whether a result of the call `call_id` is waited for, or welcome however late."""
+        return tools.awaits(self.core, call_id)
 
     @property
     def history(self) -> tuple[Item, ...]:
@@ -226,21 +240,27 @@ class Conversation:
             return []
         turn = core.state.turn
         if making.released or turn is None:
-            messages = core.history.messages(making.instructions)
+            messages = core.history.messages(making.options.instructions, instead=making.options.input)
         else:
             continued = core.history.user_item(turn.merged)
             images = (*(continued.images if continued else ()), *core.state.images)
-            messages = core.history.messages(making.instructions, without=continued)
-            messages.append(Message("user", turn.words, images=images))
-        return messages + agent_messages(making.text, making.rounds)
+            messages = core.history.messages(making.options.instructions, without=continued)
+            messages.append(Message("user", turn.words, images=images, name=turns.caller_name(core)))
+        return messages + item_messages(reply_items(making.number, making.text, making.rounds))
+
+    def options(self, reply: int) -> ReplyOptions:
+        """What is wanted otherwise of the live reply number `reply`."""
+        making = replies.live(self.core, reply)
+        return making.options if making else PLAIN
 
     # --- handing over ---------------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """All of the conversation but its policy, as data that `json.dumps` takes."""
+        """All of the conversation, as data that `json.dumps` takes."""
         history = self.core.history
         return {
             "state": to_data(self.core.state),
+            "policy": to_data(self.core.policy),
             "system": history.system,
             "summary": history.summary,
             "items": to_data(history.items),
@@ -248,9 +268,14 @@ class Conversation:
 
     @classmethod
     def restore(cls, policy: Policy, snapshot: Mapping[str, Any]) -> "Conversation":
-        """The conversation exactly as it was when `snapshot` was taken. `ValueError` if that is not one."""
-        conversation = cls(policy)
+        """The conversation exactly as it was when `snapshot` was taken. `ValueError` if that is not one.
+
+        `policy`: for a snapshot of the version before, which holds none.
+        """
         try:
+            if "policy" not in snapshot:
+                snapshot = from_version_1(policy, snapshot)
+            conversation = cls(from_data(Policy, snapshot["policy"]))
             conversation.core.state = from_data(State, snapshot["state"])
             history = conversation.core.history
             history.system, history.summary = from_data(str, snapshot["system"]), from_data(str, snapshot["summary"])

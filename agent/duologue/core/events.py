@@ -6,6 +6,9 @@ belong to, so that late ones are dropped by number.
 
 from dataclasses import dataclass
 
+from duologue.core.history import Item
+from duologue.core.options import PLAIN, ReplyOptions
+from duologue.core.policy import Policy
 from duologue.core.words import Word
 
 
@@ -54,6 +57,18 @@ class FinalTranscript(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnJudged(Event):
+    """What `judge` hears in `turn` so far, as probabilities (0..1, or None where it says nothing): the turn is over; it
+    is a listener's noise; it is the agent's own echo."""
+
+    turn: int
+    judge: str
+    over: float | None = None
+    backchannel: float | None = None
+    echo: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecognitionFailed(Event):
     """No answer will come for `turn`: the recogniser failed for good."""
 
@@ -66,7 +81,10 @@ class RecognitionFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnOpened(Event):
-    """Push-to-talk pressed: a turn begins now, and only a commit ends it."""
+    """Push-to-talk pressed: a turn begins now, and only a commit ends it. The agent goes on speaking, unless
+    `interrupt`."""
+
+    interrupt: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +99,13 @@ class TurnCleared(Event):
 
 @dataclass(frozen=True, slots=True)
 class TypedTurn(Event):
-    """A turn typed instead of spoken. `images`: http(s) or data URLs. `reply`: False adds it to the history only."""
+    """A turn typed instead of spoken. `images`: http(s) or data URLs. `reply`: False adds it to the history only.
+    `author`: who of several typed it, or empty."""
 
     text: str
     images: tuple[str, ...] = ()
     reply: bool = True
+    author: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +117,22 @@ class ImagesShown(Event):
 
 @dataclass(frozen=True, slots=True)
 class ReplyRequested(Event):
-    """The caller wants a reply now.
+    """The caller wants a reply as soon as the floor is free. `tag`: comes back with `BeginReply`, `RefuseSay` and
+    `ReplyOver`."""
 
-    `instructions`: replace the pack's for once; `in_history` False leaves no trace there.
-    """
-
-    instructions: str | None = None
-    in_history: bool = True
+    tag: str = ""
+    options: ReplyOptions = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
 class SayRequested(Event):
-    """The agent shall say `text`, word for word, when it may. `interruptible` False: nobody talks over it."""
+    """The agent shall say `text`, word for word, when it may. `interruptible` False: nobody talks over it. `tag`: comes
+    back with `BeginReply`, `RefuseSay` and `ReplyOver`."""
 
     text: str
     interruptible: bool = True
     in_history: bool = True
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +141,50 @@ class InterruptRequested(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PackChanged(Event):
-    """From the next turn on another pack speaks. `system`: its instructions."""
+class PersonaChanged(Event):
+    """From the next turn or reply on persona `name` speaks, with `instructions`; `greeting`, if any, comes first."""
 
     name: str
-    system: str
+    instructions: str
+    greeting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointingChanged(Event):
-    """From now on turns end by silence (`automatic`) or by commit; `reply_automatically` as in
-    `ReplyPolicy.automatic`."""
+class PolicyChanged(Event):
+    """Other numbers from now on: silences, patience, barge-in, idle time, the history's budget, how turns end."""
 
-    automatic: bool
-    reply_automatically: bool = True
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class CallerChanged(Event):
+    """Somebody else speaks now: turns are theirs from here on. `identity`: what the transport calls them; `name`: what
+    people do, or empty."""
+
+    identity: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed(Event):
+    """A key of a telephone (DTMF): one of `0`-`9`, `*`, `#`, `A`-`D`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemInserted(Event):
+    """`item` shall stand in the history behind the item `after` (`root`: before all; None: at the end)."""
+
+    item: Item
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRemoved(Event):
+    """The item `item_id` shall leave the history, a call with its result."""
+
+    item_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +268,15 @@ class ReplyFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class ToolRequested(Event):
-    """The model wants a tool. `timeout_s`: None takes the policy's. `far_side`: the caller's side runs it and answers
-    with `ToolReturned`. `cancellable`: it is stopped when its reply is."""
+    """The model wants a tool. `timeout_s`: None takes the policy's. `remote`: the caller's side runs it: the reply ends
+    with it, and `ToolReturned` may come late or never. `cancellable`: it is stopped when its reply is."""
 
     reply: int
     call_id: str
     name: str
     arguments: str
     timeout_s: float | None = None
-    far_side: bool = False
+    remote: bool = False
     cancellable: bool = True
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from duologue.core import replies, rules, tools, turns, waiting
-from duologue.core.actions import RefuseSay, TurnDismissed, TurnEnded
+from duologue.core import judging, replies, rules, tools, turns, waiting
+from duologue.core.actions import RefuseSay, ReplyOver, TurnDismissed, TurnEnded
 from duologue.core.events import (
     FinalTranscript,
     HeardCorrected,
@@ -22,6 +22,7 @@ from duologue.core.events import (
     SpeechStopped,
     TurnCleared,
     TurnCommitted,
+    TurnJudged,
     TurnOpened,
     TypedTurn,
 )
@@ -64,6 +65,7 @@ _OVER: Final[Joint] = (TurnState.OVER, Holder.NO_REPLY)
 _AGENT: Final[Joint] = (TurnState.IDLE, Holder.AGENT)
 _SPEAKING_OVER_AGENT: Final[Joint] = (TurnState.SPEAKING, Holder.AGENT)
 _PAUSING_OVER_AGENT: Final[Joint] = (TurnState.PAUSING, Holder.AGENT)
+_OVER_BESIDE_AGENT: Final[Joint] = (TurnState.OVER, Holder.AGENT)
 _PARKED: Final[Joint] = (TurnState.PARKED, Holder.AGENT)
 
 RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
@@ -75,6 +77,8 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _AGENT: rules.talk_over,
         _PAUSING_OVER_AGENT: rules.talk_over_again,
         _PARKED: rules.talk_over,
+        _SPEAKING_OVER_AGENT: rules.go_on_in_turn,  # a hand's own
+        _OVER_BESIDE_AGENT: rules.nothing,  # it waits for the agent; what is said now follows it
     },
     Happening.VOICE_OFF: {
         _NO_TURN: rules.nothing,  # of voice that is nobody's turn
@@ -83,6 +87,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _AGENT: rules.nothing,
         _SPEAKING_OVER_AGENT: rules.pause_over_agent,
         _PARKED: rules.nothing,
+        _OVER_BESIDE_AGENT: rules.nothing,
     },
     Happening.WORDS: {
         _SPEAKING: rules.drop_stale_speculation,
@@ -91,11 +96,13 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.judge_words,
         _PAUSING_OVER_AGENT: rules.judge_words,
         _PARKED: rules.judge_late_words,
+        _OVER_BESIDE_AGENT: rules.nothing,
     },
     Happening.FINAL_OVERDUE: {
         _PAUSING: rules.take_last_partial,
         _OVER: rules.take_last_partial,
         _PARKED: rules.give_up_parked,
+        _OVER_BESIDE_AGENT: rules.take_last_partial,
     },
     Happening.TURN_BOUND: {
         _SPEAKING: rules.commit,
@@ -104,6 +111,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.bound_again,
         _PAUSING_OVER_AGENT: rules.bound_again,
         _PARKED: rules.bound_again,
+        _OVER_BESIDE_AGENT: rules.nothing,
     },
     Happening.OPENED: {
         _NO_TURN: rules.open_by_hand,
@@ -114,11 +122,15 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.open_over_agent,
         _PAUSING_OVER_AGENT: rules.open_over_agent,
         _PARKED: rules.open_over_agent,
+        _OVER_BESIDE_AGENT: rules.open_over_agent,
     },
     Happening.COMMITTED: {
         _SPEAKING: rules.commit,
         _PAUSING: rules.commit,
         _OVER: rules.nothing,
+        _SPEAKING_OVER_AGENT: rules.commit_over_agent,
+        _PAUSING_OVER_AGENT: rules.commit_over_agent,
+        _OVER_BESIDE_AGENT: rules.nothing,
     },
     Happening.CLEARED: {
         _SPEAKING: rules.forget_turn,
@@ -127,6 +139,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.forget_over_agent,
         _PAUSING_OVER_AGENT: rules.forget_over_agent,
         _PARKED: rules.forget_parked,
+        _OVER_BESIDE_AGENT: rules.forget_parked,
     },
     Happening.TYPED: {
         _NO_TURN: rules.answer_next,
@@ -137,6 +150,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.join_over_agent,
         _PAUSING_OVER_AGENT: rules.join_over_agent,
         _PARKED: rules.answer_instead,
+        _OVER_BESIDE_AGENT: rules.join_turn,
     },
     Happening.STOPPED: {
         _NO_TURN: rules.nothing,
@@ -147,12 +161,14 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.stop_agent_in_turn,
         _PAUSING_OVER_AGENT: rules.stop_agent_in_turn,
         _PARKED: rules.stop_agent,
+        _OVER_BESIDE_AGENT: rules.stop_agent_in_turn,
     },
     Happening.REPLY_ENDED: {
         _AGENT: rules.nothing,
         _SPEAKING_OVER_AGENT: rules.take_floor,
         _PAUSING_OVER_AGENT: rules.take_floor,
         _PARKED: rules.take_floor,
+        _OVER_BESIDE_AGENT: rules.take_floor,
     },
     Happening.CLOSING: {
         _NO_TURN: rules.nothing,
@@ -163,6 +179,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _SPEAKING_OVER_AGENT: rules.false_alarm_for_closing,
         _PAUSING_OVER_AGENT: rules.false_alarm_for_closing,
         _PARKED: rules.dismiss_parked_for_closing,
+        _OVER_BESIDE_AGENT: rules.dismiss_parked_for_closing,
     },
 }
 
@@ -189,7 +206,7 @@ def speech_started(core: Core, event: SpeechStarted) -> None:
     state = core.state
     if state.voice:
         raise ProtocolError("speech can't start twice")
-    if state.closing or (not state.automatic and not turns.open_by_hand(state.turn)):
+    if state.closing or (not core.automatic and not turns.open_by_hand(state.turn)):
         state.voice = True  # nobody listens now; the stop must find its start all the same
         return
     rule = rule_for(core, Happening.VOICE_ON)
@@ -230,6 +247,13 @@ def final(core: Core, event: FinalTranscript) -> None:
     apply(core, Happening.WORDS)
 
 
+def judged(core: Core, event: TurnJudged) -> None:
+    """A judge's newest word on the open turn; one on another turn is late and dropped."""
+    if turn := turns.numbered(core, event.turn):
+        judging.remember(turn, event)
+        apply(core, Happening.WORDS)
+
+
 def recognition_failed(core: Core, event: RecognitionFailed) -> None:
     """No more words will come: what there is must do."""
     if turn := turns.numbered(core, event.turn):
@@ -249,7 +273,7 @@ def turn_too_long(core: Core) -> None:
 
 
 def opened(core: Core, event: TurnOpened) -> None:
-    """Push-to-talk pressed: the agent falls silent and a turn is open until it is committed.
+    """Push-to-talk pressed: a turn is open until it is committed.
 
     A turn that the voice has begun, or that was just committed and is still being recognised, goes on by hand.
     """
@@ -257,7 +281,7 @@ def opened(core: Core, event: TurnOpened) -> None:
         raise ProtocolError("a turn can't be opened while the session is closing")
     if turns.open_by_hand(core.state.turn):
         raise ProtocolError("the turn is open already")
-    apply(core, Happening.OPENED)
+    apply(core, Happening.OPENED, event.interrupt)
 
 
 def committed(core: Core, event: TurnCommitted) -> None:
@@ -278,8 +302,9 @@ def typed(core: Core, event: TypedTurn) -> None:
     elif not event.reply:
         state.turns += 1
         images = event.images[: turns.IMAGES_MAX]
-        core.history.add_user(state.turns, event.text, images)
-        core.do(TurnEnded(state.turns, event.text, images))
+        author = event.author or turns.caller_name(core)
+        core.history.add_user(state.turns, event.text, images, author=author)
+        core.do(TurnEnded(state.turns, event.text, images, author=author))
         core.do(TurnDismissed(state.turns, "no reply wanted", event.text))
     else:
         apply(core, Happening.TYPED, event)
@@ -309,8 +334,9 @@ def ended(core: Core, event: ReplyEnded) -> None:
     core.state.reply = None
     tools.abandon(core, over, "ended")  # the synthesiser broke while they ran
     core.disarm(Timer.FILLER, Timer.UNHEARD)
-    if over.in_history:
-        core.history.add_agent(over.number, event.heard, cut=event.cut or bool(over.failed), rounds=over.rounds)
+    if over.options.in_history:
+        replies.remember(core, over, event.heard, cut=event.cut or bool(over.failed))
+    core.do(ReplyOver(over.number, over.tag, event.heard, "failed" if over.failed else ""))
     if over.failed and not over.apology:
         waiting.apologise(core)
     rule(core, over)

@@ -82,7 +82,7 @@ def _live(core: Core, reply: Reply) -> Iterator[str]:
         yield f"reply {reply.number} is {reply.state} and heard: {reply.heard}"
     if is_speculative and (turn is None or turn.number != reply.turn):
         yield f"reply {reply.number} is speculative, and turn {reply.turn} is not open"
-    if is_speculative and any(call.deadline is not None for call in reply.calls):
+    if is_speculative and any(call.started for call in reply.calls):
         yield f"reply {reply.number} is speculative and runs a tool"
 
 

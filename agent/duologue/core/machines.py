@@ -131,6 +131,8 @@ PHASES: Final[Mapping[tuple[TurnState, ReplyState], Phase]] = {
     (TurnState.IDLE, ReplyState.HEARD): Phase.AGENT_SPEAKING,
     (TurnState.PARKED, ReplyState.WAITING): Phase.THINKING,
     (TurnState.PARKED, ReplyState.HEARD): Phase.AGENT_SPEAKING,
+    (TurnState.OVER, ReplyState.WAITING): Phase.THINKING,  # committed by hand: it waits until the agent has finished
+    (TurnState.OVER, ReplyState.HEARD): Phase.AGENT_SPEAKING,
     (TurnState.SPEAKING, ReplyState.WAITING): Phase.OVERLAP,
     (TurnState.SPEAKING, ReplyState.HEARD): Phase.OVERLAP,
     (TurnState.SPEAKING, ReplyState.HELD): Phase.OVERLAP,

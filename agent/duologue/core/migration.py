@@ -1,8 +1,11 @@
 """A session goes on in another process: what died with the old one is begun again, nothing that was said is lost."""
 
+from dataclasses import replace
+
 from duologue.core import replies, rules, tools, turns
 from duologue.core.actions import ResumePlayout
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
+from duologue.core.options import PLAIN
 from duologue.core.state import Core, Reply, Timer
 
 CARRY_ON = "\n\nYou were cut off in mid-answer for a technical reason. Go on exactly where your last words ended."
@@ -46,15 +49,16 @@ def _take_over_turn(core: Core) -> None:
     if turn is None:
         return
     state.turn = None
-    turns.change_pack(core)
+    if not core.agent_has_floor:
+        turns.change_persona(core)
     fresh = turns.open_turn(core, state.now, by_hand=turn.by_hand)
     fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
     fresh.merged, fresh.owed, fresh.unjudged = turn.merged, turn.owed, turn.unjudged
-    if core.agent_has_floor:
+    if turn.state is TurnState.OVER:
+        core.turn_to(TurnStep.OVER)
+    elif core.agent_has_floor and not fresh.by_hand:
         core.turn_to(TurnStep.SILENCE)
         core.turn_to(TurnStep.PARK)
-    elif turn.state is TurnState.OVER:
-        core.turn_to(TurnStep.OVER)
     elif turn.state is TurnState.PAUSING or not fresh.by_hand:
         core.turn_to(TurnStep.SILENCE)
     rules.count_silence(core)
@@ -73,32 +77,35 @@ def _take_over_reply(core: Core) -> None:
         return
     state.reply = None
     text = reply.text if reply.script is None else reply.script
-    if reply.in_history:
-        core.history.add_agent(reply.number, reply.heard_text, cut=True, rounds=reply.rounds)
+    if reply.options.in_history:
+        replies.remember(core, reply, reply.heard_text, cut=True)
     if reply.generated or reply.script is not None:
         going_on = Reply(0, reply.turn, script=unheard(text, reply.heard_text), interruptible=reply.interruptible)
-        going_on.in_history, going_on.apology = reply.in_history, reply.apology
-        replies.begin(core, going_on)
+        going_on.apology = reply.apology
     else:
-        instructions = reply.instructions if reply.instructions is not None else core.history.system
-        started = bool(reply.heard_text.strip()) and reply.in_history  # else the model can't know how far it was
-        going_on = Reply(0, reply.turn, instructions=instructions + CARRY_ON if started else reply.instructions)
-        going_on.in_history = reply.in_history
-        replies.begin(core, going_on)
+        going_on = Reply(0, reply.turn)
+        options = reply.options
+        if reply.heard_text.strip() and options.in_history:  # else the model can't know how far it was
+            instructions = core.history.system if options.instructions is None else options.instructions
+            going_on.options = replace(options, instructions=instructions + CARRY_ON)
+    going_on.persona, going_on.tag = reply.persona, reply.tag
+    if going_on.options == PLAIN:
+        going_on.options = reply.options
+    replies.begin(core, going_on)
     if reply.heard:
         going_on.heard = True
         core.reply_to(going_on, ReplyStep.HEAR)
 
 
 def _take_over_tools(core: Core, reply: Reply) -> None:
-    """A reply that waits for tools: the far side's go on by themselves, ours run again if they may."""
+    """A reply that waits for tools: those of the caller's side go on by themselves, ours run again if they may."""
     if reply.held:
         core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
         core.do(ResumePlayout(reply.number))
     reply.generated = True
     for call in reply.calls:
-        if call.output is None and not call.far_side:
-            call.deadline = None
+        if call.output is None and not call.remote:
+            call.started, call.deadline = False, None
             if not call.cancellable:
                 call.output = UNKNOWN_RESULT
     tools.start_waiting(core, reply)

@@ -5,10 +5,11 @@ gap. While nothing of the reply was heard, the hold only keeps it from starting.
 """
 
 from duologue.core import replies, turns
-from duologue.core.actions import CloseRecognition, HoldPlayout, ResumePlayout, TurnDismissed
+from duologue.core.actions import CloseRecognition, HoldPlayout, OverlapJudged, ResumePlayout, TurnDismissed
 from duologue.core.barge_in import Verdict, is_wary, judge_words, verdict_wait_s
+from duologue.core.judging import SURE, over_agent, sound
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
-from duologue.core.state import Core, Reply, Timer, Turn, joined
+from duologue.core.state import Core, Reply, Timer, Turn
 
 ALARMS_KEPT = 16
 WORDLESS_AGAIN_S = 0.3  # so often voice that has lasted long enough is looked at for words: as often as partials come
@@ -34,7 +35,9 @@ def begin(core: Core, since: float) -> None:
 
 
 def _may_interrupt(core: Core) -> bool:
-    return core.policy.barge_in.enabled and core.reply.interruptible
+    """Whether the voice can silence the agent: not where policy or reply forbid it, nor in a turn held by hand."""
+    by_hand = core.state.turn is not None and core.state.turn.by_hand
+    return core.policy.barge_in.enabled and core.reply.interruptible and not by_hand
 
 
 def hold(core: Core) -> None:
@@ -63,13 +66,12 @@ def voice_over(core: Core) -> None:
         core.arm(Timer.VERDICT, core.state.now + verdict_wait_s(core.policy.barge_in, core.turn.voiced_s))
 
 
-def _judge(core: Core) -> Verdict:
-    """By the words of the turn so far; near the end of the reply any word is an answer."""
-    turn = core.turn
-    verdict = judge_words(joined(turn.prefix, turn.evidence), core.policy.barge_in)
+def _judge(core: Core) -> tuple[Verdict, str]:
+    """By words and sound of the turn so far, and which of them says so; near the end of a question any word answers."""
+    verdict, decided_by = over_agent(core.turn, core.policy.barge_in)
     if verdict is Verdict.BACKCHANNEL and _nearly_asked(core.reply):
-        return Verdict.INTERRUPTION
-    return verdict
+        return Verdict.INTERRUPTION, "words"
+    return verdict, decided_by
 
 
 def _nearly_asked(reply: Reply) -> bool:
@@ -79,15 +81,15 @@ def _nearly_asked(reply: Reply) -> bool:
 
 
 def words_changed(core: Core) -> None:
-    """New words of the turn in the overlap: decide if they suffice, or if they are final."""
+    """New words of the turn in the overlap, or a judge's: decide if they suffice, or if they are final."""
     turn = core.turn
     if not _may_interrupt(core):
         return
-    verdict = _judge(core)
+    verdict, decided_by = _judge(core)
     if verdict is Verdict.INTERRUPTION:
-        interrupt(core)
-    elif not core.state.voice and turn.final_mark == turn.mark:
-        false_alarm(core, what_it_was(core, turn))
+        interrupt(core, decided_by)
+    elif not core.state.voice and (turn.final_mark == turn.mark or decided_by != "words"):
+        false_alarm(core, what_it_was(core, turn), decided_by)
 
 
 def late_words(core: Core) -> None:
@@ -95,35 +97,42 @@ def late_words(core: Core) -> None:
     turn = core.turn
     if not _may_interrupt(core):
         return
-    if _judge(core) is Verdict.INTERRUPTION:
-        interrupt(core)
+    verdict, decided_by = _judge(core)
+    if verdict is Verdict.INTERRUPTION:
+        interrupt(core, decided_by)
     elif turn.final_mark == turn.mark:
         turns.dismiss_parked(core, what_it_was(core, turn))
 
 
 def what_it_was(core: Core, turn: Turn) -> str:
-    """Why a turn over the agent is given up: a listener's words, sure or not, or no words to speak of."""
+    """Why a turn over the agent is given up: a listener's words, sure or not, the agent's own, or no words
+    to speak of."""
+    echo = sound(turn).echo
+    if echo is not None and echo >= SURE:
+        return "echo"
     hummed = judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL
     return "backchannel" if hummed or turn.evidence else "noise"
 
 
-def interrupt(core: Core) -> None:
+def interrupt(core: Core, decided_by: str) -> None:
     """The user has the floor: the reply is cut, the turn goes on as any other."""
     reply = core.reply
+    core.do(OverlapJudged(core.turn.number, reply.number, "interruption", decided_by))
     if core.turn_state is TurnState.PARKED:
         core.turn_to(TurnStep.UNPARK)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL)
     core.turn.unjudged = False
-    turns.change_pack(core)
     replies.cancel(core, "interrupted" if reply.heard else "continued")
+    turns.change_persona(core)
 
 
-def false_alarm(core: Core, reason: str) -> None:
+def false_alarm(core: Core, reason: str, decided_by: str) -> None:
     """A backchannel or noise: the agent goes on from the word where it was held.
 
     Without a final, the turn is parked.
     """
     state, turn, reply = core.state, core.turn, core.reply
+    core.do(OverlapJudged(turn.number, reply.number, reason, decided_by))
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
     if reply.held:
         core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
@@ -149,14 +158,15 @@ def voice_long_enough(core: Core) -> None:
     """
     state, turn, policy = core.state, core.turn, core.policy.barge_in
     doubled_at = turn.voice_since + 2 * policy.voice_s
-    if _judge(core) is Verdict.BACKCHANNEL and state.now < doubled_at:
+    verdict, decided_by = _judge(core)
+    if verdict is Verdict.BACKCHANNEL and state.now < doubled_at:
         core.arm(Timer.VOICE, doubled_at)
-    elif turn.words or turn.failed:
-        interrupt(core)
+    elif (turn.words and decided_by != "judge: echo") or turn.failed:
+        interrupt(core, "voice")
     else:
         core.arm(Timer.VOICE, state.now + WORDLESS_AGAIN_S)
 
 
 def verdict_overdue(core: Core) -> None:
     """The recogniser takes its time: the agent goes on, and a late word can still stop it."""
-    false_alarm(core, what_it_was(core, core.turn))
+    false_alarm(core, what_it_was(core, core.turn), "time")

@@ -17,7 +17,7 @@ def begin(core: Core, reply: Reply) -> None:
     """Make `reply` the live one; its number is given here."""
     state = core.state
     state.replies += 1
-    reply.number = state.replies
+    reply.number, reply.persona = state.replies, reply.persona or state.persona
     core.reply_to(reply, ReplyStep.BEGIN if reply.released else ReplyStep.SPECULATE)
     state.reply = reply
     core.do(
@@ -26,8 +26,9 @@ def begin(core: Core, reply: Reply) -> None:
             reply.turn,
             speculative=not reply.released,
             text=reply.script,
-            instructions=reply.instructions,
-            in_history=reply.in_history,
+            persona=reply.persona,
+            tag=reply.tag,
+            options=reply.options,
         )
     )
     if reply.released:
@@ -110,3 +111,8 @@ def heard_corrected(core: Core, event: HeardCorrected) -> None:
     """The far side says late how much of a reply it played."""
     if core.history.correct_agent(event.reply, event.heard):
         core.do(TruncateHistory(event.reply, event.heard))
+
+
+def remember(core: Core, reply: Reply, heard: str, *, cut: bool, keep: bool = False) -> None:
+    """`reply` is over: what was heard of it, and the tools that it used, become history."""
+    core.history.add_agent(reply.number, heard, cut=cut, rounds=reply.rounds, persona=reply.persona, keep=keep)

@@ -1,7 +1,7 @@
 """What each joint rule does: one takes the floor, the other loses it, or neither. `floor` says when which applies."""
 
 from duologue.core import overlap, replies, turns, waiting
-from duologue.core.actions import TruncateHistory
+from duologue.core.actions import ReplyOver, TruncateHistory
 from duologue.core.events import ImagesShown, TypedTurn
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
 from duologue.core.state import Core, QueuedReply, Reply, Timer, joined
@@ -19,7 +19,7 @@ def nothing(core: Core, about: object) -> None:
 
 def begin_turn(core: Core, since: float) -> None:
     """A turn begins."""
-    turns.change_pack(core)
+    turns.change_persona(core)
     turns.open_turn(core, since)
 
 
@@ -116,7 +116,7 @@ def count_silence(core: Core) -> None:
 def end_if_over(core: Core) -> None:
     """End the turn if it is over, its final is there, and it is known what of a cut reply was heard."""
     state, turn = core.state, core.state.turn
-    if turn is None or turn.state is not TurnState.OVER:
+    if turn is None or turn.state is not TurnState.OVER or core.agent_has_floor:
         return
     if turn.final_mark < turn.mark or state.cutting:
         return
@@ -124,7 +124,7 @@ def end_if_over(core: Core) -> None:
         turns.dismiss(core, reason)
     else:
         turns.end(core, turn)
-    if state.voice and state.automatic:  # committed, or at its bound, in mid-voice: what follows continues it
+    if state.voice and core.automatic:  # committed, or at its bound, in mid-voice: what follows continues it
         (talk_over if core.agent_has_floor else begin_turn)(core, turn.voice_until)
         core.turn.voice_since = turn.voice_until
 
@@ -157,7 +157,7 @@ def bound_again(core: Core, about: object) -> None:
 # --- the caller's hand ----------------------------------------------------------------------------------------------
 
 
-def open_by_hand(core: Core, about: object) -> None:
+def open_by_hand(core: Core, cut: bool) -> None:
     """A turn begins, or goes on, that only a commit ends."""
     state = core.state
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT, Timer.FINAL, Timer.ENDPOINT)
@@ -166,14 +166,18 @@ def open_by_hand(core: Core, about: object) -> None:
         turn.by_hand, turn.unjudged = True, False
         turns.bound(core, turn)
     else:
-        turns.change_pack(core)
+        if not core.agent_has_floor:
+            turns.change_persona(core)
         turns.open_turn(core, state.now, by_hand=True)
 
 
-def open_over_agent(core: Core, about: object) -> None:
-    """A turn begins that only a commit ends, and the agent is cut."""
-    open_by_hand(core, about)
-    replies.cancel(core, "interrupted")
+def open_over_agent(core: Core, cut: bool) -> None:
+    """A turn begins, or goes on, that only a commit ends; the agent goes on, unless it is held or was to be cut."""
+    held = core.reply.held
+    open_by_hand(core, cut)
+    if cut or held:
+        replies.cancel(core, "interrupted")
+        turns.change_persona(core)
 
 
 def commit(core: Core, about: object) -> None:
@@ -190,6 +194,13 @@ def commit(core: Core, about: object) -> None:
     end_if_over(core)
 
 
+def commit_over_agent(core: Core, about: object) -> None:
+    """The turn is over, and waits until the agent is; one that the voice began cuts it."""
+    if not core.turn.by_hand:
+        overlap.interrupt(core, "caller")
+    commit(core, about)
+
+
 def forget_turn(core: Core, about: object) -> None:
     """The turn is forgotten, its pictures too."""
     turns.dismiss(core, "cleared")
@@ -198,7 +209,7 @@ def forget_turn(core: Core, about: object) -> None:
 
 def forget_over_agent(core: Core, about: object) -> None:
     """The turn is forgotten; the agent goes on."""
-    overlap.false_alarm(core, "cleared")
+    overlap.false_alarm(core, "cleared", "caller")
 
 
 def forget_parked(core: Core, about: object) -> None:
@@ -224,13 +235,13 @@ def join_over_agent(core: Core, event: TypedTurn) -> None:
     core.turn.prefix, core.turn.unjudged = joined(core.turn.prefix, event.text), False
     turns.show(core, event.images)
     if core.reply.interruptible:
-        overlap.interrupt(core)
+        overlap.interrupt(core, "typed")
     count_silence(core)
 
 
 def answer_next(core: Core, event: TypedTurn) -> None:
     """It is answered next."""
-    waiting.enqueue(core, QueuedReply("typed", event.text, images=event.images))
+    waiting.enqueue(core, QueuedReply("typed", event.text, images=event.images, author=event.author))
 
 
 def answer_instead(core: Core, event: TypedTurn) -> None:
@@ -244,9 +255,12 @@ def answer_instead(core: Core, event: TypedTurn) -> None:
 
 
 def silence(core: Core, reason: str) -> None:
-    """Take the floor from the agent, for nobody."""
-    turns.dismiss_parked(core, reason)
+    """Take the floor from the agent, for nobody but a turn that waits for it."""
+    if core.turn_state is TurnState.PARKED:
+        turns.dismiss_parked(core, reason)
     replies.cancel(core, reason)
+    if core.state.turn:
+        take_floor(core)
 
 
 def stop_agent(core: Core, about: object) -> None:
@@ -281,7 +295,7 @@ def take_floor(core: Core, reply: Reply | None = None) -> None:
     turn = core.turn
     if turn.state is TurnState.PARKED:
         core.turn_to(TurnStep.UNPARK)
-    turns.change_pack(core)
+    turns.change_persona(core)
     core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
     if reply is None or reply.asks or core.state.now - turn.voice_since <= EARLY_ANSWER_S:
         turn.unjudged = False
@@ -299,17 +313,18 @@ def confirm_cut(core: Core, reply: Reply, heard: str, *, is_sure: bool = True) -
     if not state.cutting:
         core.disarm(Timer.CUT)
     if reply.released:
-        if reply.in_history:
+        if reply.options.in_history:
             keep = reply.heard and not is_sure
-            core.history.add_agent(reply.number, heard, cut=True, rounds=reply.rounds, keep=keep)
+            replies.remember(core, reply, heard, cut=True, keep=keep)
             core.do(TruncateHistory(reply.number, heard))
+        core.do(ReplyOver(reply.number, reply.tag, heard, reply.cancelled))
         if not heard.strip() and reply.cancelled != "stopped":
             turns.merge_unanswered(core, reply)
     count_silence(core)
 
 
 def cut_overdue(core: Core) -> None:
-    """Nobody confirmed the cut: what was last reported stands; the far side may correct it later."""
+    """Nobody confirmed the cut: what was last reported stands; the remote player may correct it later."""
     for reply in list(core.state.cutting):
         confirm_cut(core, reply, reply.heard_text, is_sure=False)
 
@@ -324,7 +339,7 @@ def dismiss_for_closing(core: Core, about: object) -> None:
 
 def false_alarm_for_closing(core: Core, about: object) -> None:
     """Nobody answers the turn any more; the agent says what it was saying."""
-    overlap.false_alarm(core, "closing")
+    overlap.false_alarm(core, "closing", "caller")
 
 
 def dismiss_parked_for_closing(core: Core, about: object) -> None:

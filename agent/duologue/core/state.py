@@ -10,6 +10,7 @@ from enum import StrEnum
 from duologue.core.actions import Action
 from duologue.core.history import History, ToolRound
 from duologue.core.machines import HAS_FLOOR, PHASES, REPLY, TURN, Phase, ReplyState, ReplyStep, TurnState, TurnStep
+from duologue.core.options import PLAIN, ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.words import is_cjk
 from duologue.errors import ProtocolError
@@ -43,7 +44,8 @@ class Turn:
     earlier turn `merged` that this one continues, or typed into it. `mark`: finals asked for so far; `final_mark`: the
     newest that has come or is waited for no longer; `heard_mark`: the newest that has come. `voiced_s`: length of the
     voice so far, without pauses. `unjudged`: it began over the agent, and nobody knows yet whether it
-    asks for anything. `owed`: the earlier turn whose answer it cut before a word of that was heard.
+    asks for anything. `owed`: the earlier turn whose answer it cut before a word of that was heard. `decided_by`: what
+    says how long to wait for its end. `judged`: each judge's newest word, as in `TurnJudged`: over, backchannel, echo.
     """
 
     number: int
@@ -65,6 +67,8 @@ class Turn:
     failed: str = ""
     speculations: int = 0
     owed: int = 0
+    decided_by: str = ""
+    judged: dict[str, list[float | None]] = field(default_factory=dict)
 
     @property
     def words(self) -> str:
@@ -83,15 +87,16 @@ def joined(before: str, after: str) -> str:
 class Call:
     """A tool call of the live reply.
 
-    `deadline`: session seconds, None before it runs; `output` None: not answered yet.
+    `remote`: the caller's side runs it. `deadline`: session seconds, None for none; `output` None: not answered yet.
     """
 
     call_id: str
     name: str
     arguments: str
     timeout_s: float
-    far_side: bool
+    remote: bool
     cancellable: bool
+    started: bool = False
     deadline: float | None = None
     output: str | None = None
 
@@ -103,7 +108,7 @@ class Reply:
     `released`, `heard`: its turn was over, a sound of it was heard; both outlive a cut. `script`: it says just that and
     asks no model. `basis`: normal form of the words that it answers. `text`: what was handed to the synthesiser so far.
     `heard_text`: what was played out by the last report; `rest_s`: audio that was made and not played by then.
-    `cancelled`: why, once it was.
+    `cancelled`: why, once it was. `persona`: who speaks; `tag`: of whoever asked for it.
     """
 
     number: int
@@ -117,9 +122,10 @@ class Reply:
     failed: str = ""
     cancelled: str = ""
     interruptible: bool = True
-    in_history: bool = True
     apology: bool = False
-    instructions: str | None = None
+    persona: str = ""
+    tag: str = ""
+    options: ReplyOptions = PLAIN
     text: str = ""
     heard_text: str = ""
     rest_s: float | None = None
@@ -140,15 +146,19 @@ class Reply:
 
 @dataclass(slots=True)
 class QueuedReply:
-    """Something to be said or answered when the floor is free. `kind`: `say`, `reply`, `typed` or `apology`."""
+    """Something to be said or answered when the floor is free.
+
+    `kind`: `say`, `reply`, `typed`, `greeting` or `apology`. `author`: who typed it.
+    """
 
     kind: str
     text: str = ""
     turn: int = 0
     images: tuple[str, ...] = ()
-    instructions: str | None = None
     interruptible: bool = True
-    in_history: bool = True
+    author: str = ""
+    tag: str = ""
+    options: ReplyOptions = PLAIN
 
 
 @dataclass(slots=True)
@@ -171,13 +181,13 @@ class State:
     false_alarms: list[float] = field(default_factory=list)
     language: str | None = None
     answered_until: float = 0.0
-    automatic: bool = True
-    reply_automatically: bool = True
     idle_prompts_said: int = 0
     fillers_said: int = 0
     closing: str = ""
-    pack: str = ""
-    next_pack: tuple[str, str] | None = None
+    persona: str = ""
+    next_persona: tuple[str, str] | None = None  # name, instructions
+    caller: tuple[str, str] = ("", "")  # identity and name of who speaks, where there are several
+    inserted: int = 0  # items that were put in without an id of their own
     summarising: int = 0  # items that a summary is being made of
     summary_outdated: bool = False  # it is not waited for any more, but will still come
 
@@ -232,6 +242,16 @@ class Core:
     def reply_state(self) -> ReplyState:
         """Where the machine of the live reply is."""
         return self.state.reply.state if self.state.reply else ReplyState.NONE
+
+    @property
+    def automatic(self) -> bool:
+        """Whether turns end by silence."""
+        return self.policy.endpointing.mode == "automatic"
+
+    def shifted(self, index: int) -> None:
+        """Items moved from `index` of the history on: a summary that is being made of more than that sums up others."""
+        if index < self.state.summarising:
+            self.state.summary_outdated = True
 
     @property
     def agent_has_floor(self) -> bool:

@@ -5,8 +5,10 @@ other way round, is `overlap`'s and `floor`'s.
 from duologue.core import replies, waiting
 from duologue.core.actions import CloseRecognition, FinaliseRecognition, OpenRecognition, TurnDismissed, TurnEnded
 from duologue.core.barge_in import Verdict, judge_words
-from duologue.core.endpointing import PAUSE_S_MIN, PAUSES_KEPT, Completeness, completeness, required_silence_s
-from duologue.core.events import EndpointingChanged, FinalTranscript, PackChanged, PartialTranscript
+from duologue.core.endpointing import PAUSE_S_MIN, PAUSES_KEPT, Completeness, required_silence_s
+from duologue.core.events import CallerChanged, FinalTranscript, KeyPressed, PartialTranscript, PersonaChanged
+from duologue.core.history import UserItem
+from duologue.core.judging import SURE, how_complete, sound
 from duologue.core.machines import TurnState, TurnStep
 from duologue.core.state import Core, QueuedReply, Reply, Timer, Turn, joined
 from duologue.core.words import normal_form, split_words
@@ -42,11 +44,17 @@ def bound(core: Core, turn: Turn) -> None:
     core.arm(Timer.TURN, max(core.state.now, turn.since + core.policy.endpointing.turn_s_max))
 
 
-def change_pack(core: Core) -> None:
-    """A pack that was changed speaks from the next turn on."""
-    if core.state.next_pack:
-        core.state.pack, core.history.system = core.state.next_pack
-        core.state.next_pack = None
+def change_persona(core: Core) -> None:
+    """A persona that was changed speaks from the next turn or reply on: never in the middle of one."""
+    if core.state.next_persona:
+        core.state.persona, core.history.system = core.state.next_persona
+        core.state.next_persona = None
+
+
+def caller_name(core: Core) -> str:
+    """Who of several users speaks, or empty."""
+    identity, name = core.state.caller
+    return name or identity
 
 
 def finalise(core: Core, turn: Turn) -> None:
@@ -99,8 +107,8 @@ def speculate(core: Core) -> None:
     drop_stale_speculation(core)
     if state.reply or state.cutting or turn.unjudged or turn.failed or turn.speculations >= policy.speculations_max:
         return
-    wanted = policy.speculate and state.automatic and state.reply_automatically and turn.state is not TurnState.OVER
-    if wanted and completeness(turn.words, turn.language) is not Completeness.INCOMPLETE:
+    wanted = policy.speculate and core.automatic and core.policy.reply.automatic and turn.state is not TurnState.OVER
+    if wanted and how_complete(turn)[0] is not Completeness.INCOMPLETE:
         turn.speculations += 1
         replies.begin(core, Reply(0, turn.number, basis=normal_words(turn.words), released=False))
 
@@ -110,7 +118,7 @@ def arm_endpoint(core: Core) -> None:
     state, turn = core.state, core.turn
     if turn.state is TurnState.OVER or turn.by_hand:
         return
-    how = completeness(turn.words, turn.language)
+    how, turn.decided_by = how_complete(turn)
     silence_s = required_silence_s(core.policy.endpointing, how, state.pauses)
     core.arm(Timer.ENDPOINT, max(state.now, turn.voice_until + silence_s))
 
@@ -123,6 +131,9 @@ def reason_to_dismiss(core: Core, turn: Turn) -> str:
     doubted = turn.final_mark == turn.heard_mark and turn.text and not turn.evidence
     if doubted and not turn.prefix and not turn.by_hand and turn.voiced_s < core.policy.barge_in.voice_s:
         return "noise"  # a short sound, made into words that the recogniser itself does not believe
+    echo = sound(turn).echo
+    if turn.unjudged and echo is not None and echo >= SURE:
+        return "echo"
     if turn.unjudged and judge_words(turn.words, core.policy.barge_in) is Verdict.BACKCHANNEL:
         return "backchannel"
     return ""
@@ -131,11 +142,13 @@ def reason_to_dismiss(core: Core, turn: Turn) -> str:
 def end(core: Core, turn: Turn) -> None:
     """The turn becomes history, and is answered."""
     state = core.state
-    wanted = state.reply_automatically
+    wanted = core.policy.reply.automatic
     close_turn(core, turn)
     images, state.images = tuple(state.images), []
-    core.do(TurnEnded(turn.number, turn.words, images, turn.merged))
-    core.history.extend_user(turn.number, turn.merged, turn.words, images)
+    author = caller_name(core)
+    core.do(TurnEnded(turn.number, turn.words, images, turn.merged, author, turn.decided_by))
+    item = UserItem(turn.number, turn.words, images, turn.text, author)
+    core.shifted(core.history.extend_user(item, turn.merged))
     answering(core, turn.number, turn.voice_until)
     reply, basis = state.reply, normal_words(turn.words)
     if not wanted:
@@ -202,26 +215,35 @@ def show(core: Core, images: tuple[str, ...]) -> None:
             replies.cancel(core, "continued")
 
 
-def pack_changed(core: Core, event: PackChanged) -> None:
-    """Another pack, from the next turn on."""
-    core.state.next_pack = (event.name, event.system)
+def persona_changed(core: Core, event: PersonaChanged) -> None:
+    """Another persona, from the next turn or reply on; it begins with its greeting."""
+    state = core.state
+    state.next_persona = (event.name, event.instructions)
+    state.queue = [queued for queued in state.queue if queued.kind != "greeting"]
+    if event.greeting and not state.closing:
+        state.queue.insert(0, QueuedReply("greeting", event.greeting))
 
 
-def endpointing_changed(core: Core, event: EndpointingChanged) -> None:
-    """Turns end by silence or by commit from now on. An open turn waits for a commit as soon as one is asked for."""
-    core.state.automatic = event.automatic
-    core.state.reply_automatically = event.reply_automatically
-    if not event.automatic and core.state.turn:
-        core.state.turn.by_hand = True
-        core.disarm(Timer.ENDPOINT)
+def caller_changed(core: Core, event: CallerChanged) -> None:
+    """Turns are somebody else's from here on."""
+    core.state.caller = (event.identity, event.name)
+
+
+def key_pressed(core: Core, event: KeyPressed) -> None:
+    """Somebody is there. What the key means is the program's business."""
+    core.state.idle_prompts_said = 0
+    core.disarm(Timer.IDLE)
 
 
 def answering(core: Core, turn: int, until: float) -> None:
-    """Turn `turn`, whose voice ended at `until`, is the one to be answered now; apologies for earlier ones are late."""
+    """Turn `turn`, whose voice ended at `until`, is the one to be answered now.
+
+    Apologies for earlier ones are late, and so is a greeting.
+    """
     state = core.state
     state.answered_until = until
     state.idle_prompts_said = 0
-    state.queue = [waiting for waiting in state.queue if waiting.kind != "apology"]
+    state.queue = [queued for queued in state.queue if queued.kind not in ("apology", "greeting")]
 
 
 def end_typed(core: Core, wanted: QueuedReply) -> int:
@@ -231,6 +253,7 @@ def end_typed(core: Core, wanted: QueuedReply) -> int:
     show(core, wanted.images)
     images, state.images = tuple(state.images), []
     answering(core, state.turns, state.now)
-    core.history.add_user(state.turns, wanted.text, images)
-    core.do(TurnEnded(state.turns, wanted.text, images))
+    author = wanted.author or caller_name(core)
+    core.history.add_user(state.turns, wanted.text, images, author=author)
+    core.do(TurnEnded(state.turns, wanted.text, images, author=author))
     return state.turns

@@ -6,43 +6,50 @@ Nothing here takes the floor: `agenda` does, when it is free.
 from duologue.core.actions import RefuseSay, SpeakFiller
 from duologue.core.events import ReplyRequested, SayRequested
 from duologue.core.machines import TurnState
+from duologue.core.options import ReplyOptions
 from duologue.core.state import Core, QueuedReply, Reply, Timer
+
+KINDS = ("say", "reply", "typed", "greeting", "apology")
 
 
 def apologise(core: Core) -> None:
     """Say aloud, next, that something went wrong."""
-    core.state.queue.insert(0, QueuedReply("apology", core.policy.reply.apology, in_history=False))
+    options = ReplyOptions(in_history=False)
+    core.state.queue.insert(0, QueuedReply("apology", core.policy.reply.apology, options=options))
 
 
 def enqueue(core: Core, wanted: QueuedReply) -> None:
     """Queue something to be said or answered; refused beyond the bound and while closing. What is typed goes first."""
     state = core.state
     if state.closing or len(state.queue) >= core.policy.reply.queue_max:
-        core.do(RefuseSay(wanted.text, "closing" if state.closing else "too much is waiting to be said"))
+        reason = "closing" if state.closing else "too much is waiting to be said"
+        core.do(RefuseSay(wanted.text, reason, wanted.tag))
     elif wanted.kind == "typed":
         state.queue.insert(sum(waiting.kind == "typed" for waiting in state.queue), wanted)
     else:
         state.queue.append(wanted)
 
 
-def refuse_queued(core: Core, reason: str, kinds: tuple[str, ...] = ("say", "reply", "typed", "apology")) -> None:
+def refuse_queued(core: Core, reason: str, kinds: tuple[str, ...] = KINDS) -> None:
     """Drop what waits to be said or answered, and say so."""
     waiting, core.state.queue = core.state.queue, []
     for wanted in waiting:
         if wanted.kind in kinds:
-            core.do(RefuseSay(wanted.text, reason))
+            core.do(RefuseSay(wanted.text, reason, wanted.tag))
         else:
             core.state.queue.append(wanted)
 
 
 def say(core: Core, event: SayRequested) -> None:
     """`session.say`: word for word, when the floor is free."""
-    enqueue(core, QueuedReply("say", event.text, interruptible=event.interruptible, in_history=event.in_history))
+    options = ReplyOptions(in_history=event.in_history)
+    enqueue(core, QueuedReply("say", event.text, interruptible=event.interruptible, tag=event.tag, options=options))
 
 
 def reply_wanted(core: Core, event: ReplyRequested) -> None:
-    """A reply on request: when the floor is free."""
-    enqueue(core, QueuedReply("reply", instructions=event.instructions, in_history=event.in_history))
+    """A reply on request: when the floor is free. Raises `ProtocolError` for options that contradict each other."""
+    event.options.check()
+    enqueue(core, QueuedReply("reply", tag=event.tag, options=event.options))
 
 
 def expect_to_hear(core: Core, reply: Reply) -> None:

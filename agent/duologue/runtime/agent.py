@@ -19,7 +19,7 @@ from duologue.packs import Pack, find_pack
 from duologue.ports.transport import Transport
 from duologue.runtime.session import Session
 from duologue.runtime.session_setup import Persona, SessionSetup, Stages
-from duologue.runtime.snapshot import pack_of
+from duologue.runtime.snapshot import persona_of
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool
 from duologue.settings import Settings, load_settings
@@ -156,7 +156,7 @@ class Agent:
             async with session:
                 for text in self.notes:
                     session.note("auto", text)
-                if (pack := pack_of(snapshot)) and pack != setup.persona.name:
+                if (pack := persona_of(snapshot)) and pack != setup.persona.name:
                     session.note(
                         "pack", f"{pack} is not known here: its words go on in the voice of {setup.persona.name}"
                     )
@@ -168,7 +168,7 @@ class Agent:
         settings = self.settings
         return SessionSetup(
             stages=self.stages,
-            persona=self._persona_for(pack_of(snapshot)),
+            persona=self._persona_for(persona_of(snapshot)),
             policy=policy or settings.policy(),
             tools=self._tools,
             remote_tools=self._remote_tools,

@@ -24,7 +24,7 @@ class ReplyPlayer:
     def __init__(
         self,
         transport: Transport,
-        context: Callable[[], ReplyContext],
+        context: Callable[[act.BeginReply], ReplyContext],
         request: Callable[[int, bool], LlmRequest],
         on_failed: Callable[[Exception], None],
     ) -> None:

@@ -18,8 +18,11 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.codec import to_data
 from duologue.core.conversation import Conversation
+from duologue.core.history import Item
 from duologue.core.machines import Phase
 from duologue.core.messages import Message, ToolSpec
+from duologue.core.options import ReplyOptions
+from duologue.core.policy import Policy
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
@@ -37,6 +40,7 @@ from duologue.runtime.summary import summarise
 from duologue.runtime.tool_runner import ToolRunner
 from duologue.runtime.trace import Trace
 
+PERSONAS_MAX: Final = 32  # of one session; each keeps its instructions and may keep a model
 END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
 
@@ -54,7 +58,8 @@ class Session:
         self.error: DuologueError | None = None
         self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
         self._setup = setup
-        self._persona = setup.persona
+        self._personas = {setup.persona.name: setup.persona}
+        self._persona = setup.persona  # who is to speak from the next turn or reply on
         self._loop = asyncio.get_running_loop()
         self._failed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +82,7 @@ class Session:
     def _make_conversation(self) -> Conversation:
         setup = self._setup
         if setup.snapshot is None:
-            return Conversation(setup.policy, system=self._persona.system, pack=self._persona.name)
+            return Conversation(setup.policy, instructions=self._persona.instructions, persona=self._persona.name)
         return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
@@ -100,6 +105,7 @@ class Session:
             act.ReleaseReply: player.release,
             act.ContinueReply: player.go_on,
             act.SpeakFiller: player.fill,
+            act.FinishReply: player.finish,
             act.CancelReply: player.cancel,
             act.HoldPlayout: player.hold,
             act.ResumePlayout: player.resume,
@@ -307,21 +313,36 @@ class Session:
         """Say `text`, word for word, as soon as nobody else has the floor."""
         self.post(ev.SayRequested(self.now(), mended(text), interruptible, in_history))
 
-    def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True) -> None:
-        """A turn of the user that is typed. `images`: http(s) or data URLs."""
-        self.post(ev.TypedTurn(self.now(), mended(text), tuple(images), reply))
+    def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True, author: str = "") -> None:
+        """A turn of the user that is typed. `images`: http(s) or data URLs. `author`: who of several typed it."""
+        self.post(ev.TypedTurn(self.now(), mended(text), tuple(images), reply, mended(author)))
 
     def show(self, *images: str) -> None:
         """Images (http(s) or data URLs) that go with the user's open or next turn."""
         self.post(ev.ImagesShown(self.now(), images))
 
-    def request_reply(self, *, instructions: str | None = None, in_history: bool = True) -> None:
-        """A reply now; with other `instructions` for once, or one that leaves no trace in the history."""
-        self.post(ev.ReplyRequested(self.now(), instructions and mended(instructions), in_history))
+    def request_reply(self, tag: str = "", **options: Any) -> None:
+        """A reply as soon as nobody else has the floor. `options`: as in `ReplyOptions`, for this reply alone. `tag`
+        comes back with `BeginReply`, `RefuseSay` and `ReplyOver`.
 
-    def open_turn(self) -> None:
-        """Push-to-talk pressed."""
-        self.post(ev.TurnOpened(self.now()))
+        Raises `ProtocolError` for options that contradict each other.
+        """
+        self.post(ev.ReplyRequested(self.now(), tag, ReplyOptions(**options)))
+
+    def insert(self, item: Item, after: str | None = None) -> None:
+        """Put `item` into the history, behind the item `after` (`"root"`: before all others; None: at the end).
+
+        Raises `ProtocolError` for an id that is not there, or taken, and for a result that no call waits for.
+        """
+        self.post(ev.ItemInserted(self.now(), item, after))
+
+    def remove(self, item_id: str) -> None:
+        """Take an item out of the history, a call with its result. Raises `ProtocolError` where there is none."""
+        self.post(ev.ItemRemoved(self.now(), item_id))
+
+    def open_turn(self, *, interrupt: bool = False) -> None:
+        """Push-to-talk pressed. The agent goes on speaking, unless `interrupt`."""
+        self.post(ev.TurnOpened(self.now(), interrupt))
 
     def commit_turn(self) -> None:
         """Push-to-talk released, or a manual commit."""
@@ -337,7 +358,14 @@ class Session:
 
     def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
         """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
-        self.post(ev.EndpointingChanged(self.now(), automatic, reply_automatically))
+        policy = self.conversation.policy
+        endpointing = replace(policy.endpointing, mode="automatic" if automatic else "manual")
+        reply = replace(policy.reply, automatic=reply_automatically)
+        self.set_policy(replace(policy, endpointing=endpointing, reply=reply))
+
+    def set_policy(self, policy: Policy) -> None:
+        """Other numbers from now on (`dataclasses.replace(session.conversation.policy, …)`)."""
+        self.post(ev.PolicyChanged(self.now(), policy))
 
     def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
         """The result of a tool that the far side ran (`RunTool` with `far_side`)."""
@@ -347,10 +375,21 @@ class Session:
         """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
         self._tool_runner.set_remote(specs)
 
-    def use_persona(self, persona: Persona) -> None:
-        """Another pack, from the next turn on."""
-        self._persona = persona
-        self.post(ev.PackChanged(self.now(), persona.name, persona.system))
+    def use_persona(self, persona: Persona, *, greet: bool = False) -> None:
+        """Another persona speaks from the next turn or reply on, never in the middle of one; its greeting comes first if
+        `greet`. What the one before is saying is said to its end, in that one's voice.
+
+        Raises `ProtocolError` beyond 32 personas in one session.
+        """
+        if len(self._personas) >= PERSONAS_MAX and persona.name not in self._personas:
+            raise ProtocolError(f"{PERSONAS_MAX} personas have spoken in this session", hint="Take one of them again")
+        greeting = persona.greeting if greet else ""
+        self.post(ev.PersonaChanged(self.now(), persona.name, persona.instructions, greeting))
+        self._personas[persona.name] = self._persona = persona
+
+    def hand_off(self, persona: Persona) -> None:
+        """ "I transfer you": another persona takes over and greets, in its own voice."""
+        self.use_persona(persona, greet=True)
 
     # --- what the core's actions mean -----------------------------------------------------------------------------
 
@@ -358,12 +397,17 @@ class Session:
     def _llm(self) -> Llm:
         return self._persona.llm or self._setup.stages.llm
 
-    def _reply_context(self) -> ReplyContext:
+    def _reply_context(self, action: act.BeginReply) -> ReplyContext:
+        """What a reply is made with: all of it its own persona's, whoever is to speak next."""
+        persona = self._personas.get(action.persona, self._persona)
+        speech = persona.speech_in(self.conversation.language)
+        if action.options.voice is not None:
+            speech = replace(speech, voice=action.options.voice)
         return ReplyContext(
             services=self._services,
-            llm=self._llm,
+            llm=persona.llm or self._setup.stages.llm,
             tts=self._setup.stages.tts,
-            speech=self._persona.speech_in(self.conversation.language),
+            speech=speech,
             tool_traits=self._tool_runner.traits,
             unique_id=self._tool_runner.unique_id,
             on_aside=self._aside,
@@ -375,8 +419,15 @@ class Session:
         self._shell.tell(Aside(now, reply, text))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
-        specs = self._tool_runner.specs if tools else ()
-        return LlmRequest(tuple(self.conversation.prompt(reply)), tools=specs, session=self.id)
+        options = self.conversation.options(reply)
+        specs = self._tool_runner.specs if options.tools is None else options.tools
+        return LlmRequest(
+            tuple(self.conversation.prompt(reply)),
+            tools=specs if tools else (),
+            temperature=options.temperature,
+            output_tokens_max=options.output_tokens_max,
+            session=self.id,
+        )
 
     def _summarise(self, action: act.SummariseHistory) -> None:
         messages = tuple(self.conversation.to_summarise(action.items))

@@ -47,16 +47,16 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class Persona:
-    """Who speaks: a pack as far as a session needs it.
+    """Who speaks: a pack as far as a session needs it. Frozen: another one speaks from the next turn or reply on.
 
-    `speech`: the voice, as a request whose text is filled in. `phrases`: what the caller is likely to say. `llm`: a
-    stage of its own in place of the shared one (the rehearsal of this pack's dialogues). `language`: what is spoken
-    (BCP 47), or None to go by the recogniser, which then expects one of `languages`; `voices`: the synthesiser's voice
-    for each.
+    `instructions`: what every prompt begins with. `speech`: the voice, as a request whose text is filled in. `phrases`:
+    what the caller is likely to say. `llm`: a stage of its own in place of the shared one (the rehearsal of this pack's
+    dialogues). `language`: what is spoken (BCP 47), or None to go by the recogniser, which then expects one of
+    `languages`; `voices`: the synthesiser's voice for each.
     """
 
     name: str
-    system: str = ""
+    instructions: str = ""
     greeting: str = ""
     language: str | None = None
     phrases: tuple[str, ...] = ()

@@ -10,7 +10,8 @@ from duologue.core.migration import unheard
 from duologue.core.policy import Policy
 from duologue.errors import ProtocolError
 
-VERSION: Final = 1
+VERSION: Final = 2
+READS: Final = (1, 2)  # the versions that are understood
 
 
 def take(session: str, conversation: Conversation, remote_tools: tuple[ToolSpec, ...]) -> dict[str, Any]:
@@ -25,10 +26,10 @@ def take(session: str, conversation: Conversation, remote_tools: tuple[ToolSpec,
 
 def restore(policy: Policy, snapshot: Mapping[str, Any]) -> Conversation:
     """The conversation of `snapshot`. Raises `ProtocolError` for what is none, or of another release."""
-    if snapshot.get("version") != VERSION:
+    if snapshot.get("version") not in READS:
         raise ProtocolError(
-            f"a snapshot of version {snapshot.get('version')!r}, expected {VERSION}",
-            hint="Take it with the same release that restores it",
+            f"a snapshot of version {snapshot.get('version')!r}, expected one of {READS}",
+            hint="Take it with the release that restores it, or the one before",
         )
     try:
         return Conversation.restore(policy, snapshot["conversation"])
@@ -47,11 +48,12 @@ def remote_tools(snapshot: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
         raise ProtocolError(f"the snapshot's remote_tools can't be read: {error!r}") from error
 
 
-def pack_of(snapshot: Mapping[str, Any] | None) -> str:
-    """Name of the pack that spoke, or was to speak from the next turn on; empty where nothing says so."""
+def persona_of(snapshot: Mapping[str, Any] | None) -> str:
+    """Name of the persona that spoke, or was to speak next; empty where nothing says so."""
     try:
         state = (snapshot or {})["conversation"]["state"]
-        return str(state["next_pack"][0] if state["next_pack"] else state["pack"])
+        following = state["next_persona"] if "next_persona" in state else state["next_pack"]
+        return str(following[0] if following else state["persona"] if "persona" in state else state["pack"])
     except (IndexError, KeyError, TypeError):
         return ""
 

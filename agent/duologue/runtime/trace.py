@@ -18,7 +18,7 @@ from duologue.errors import ConfigurationError
 
 ENTRIES_KEPT: Final = 500  # in memory: a minute or two of talk, some 100 kB
 BYTES_MAX: Final = 32 * 1024 * 1024  # a file: some hours of talk
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class Trace:

@@ -10,6 +10,9 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from duologue.core import events as ev
+from duologue.core.history import AgentItem, CallItem, Item, OutputItem, SystemItem, UserItem
+from duologue.core.options import ReplyOptions
+from duologue.core.policy import Policy
 from duologue.core.state import State
 from duologue.sim.scenario import Scenario
 from duologue.sim.talkers import Reaction, Sound, SpokenWord, Talker, Utterance
@@ -20,7 +23,7 @@ OFFSET_S: Final = (0.04, 0.18)
 PATIENCE_S: Final = (6.0, 14.0)
 HELLOS_MAX: Final = 2
 GIVE_UP_S: Final = 90.0  # a caller who has fallen asleep hangs up at last
-NEW_PACK: Final = ("second", "You are somebody else now.")
+NEW_PERSONA: Final = ("second", "You are somebody else now.")
 
 
 class Line(Protocol):
@@ -49,6 +52,12 @@ class Line(Protocol):
 
     @property
     def state(self) -> State: ...
+
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def history(self) -> tuple[Item, ...]: ...
 
     def plan(self, delay_s: float, call: Callable[..., None], *args: Any) -> None: ...
 
@@ -86,7 +95,7 @@ class Caller:
         """The line is open."""
         world, rng = self._world, self._rng
         if self._by_hand:
-            self._tell(ev.EndpointingChanged(world.now, automatic=False))
+            self._set_endpointing(automatic=False, replies=world.scenario.policy.reply.automatic)
         self._next(rng.uniform(0.3, 4.0), self._take_floor)
         if rng.random() < 0.08:
             world.plan(rng.uniform(3.0, 40.0), self._hang_up)
@@ -207,7 +216,7 @@ class Caller:
             self._type()
         elif reaction is Reaction.PRESS_TO_TALK:
             said = self._talker.interruption()
-            self._tell(ev.TurnOpened(world.now))
+            self._tell(ev.TurnOpened(world.now, interrupt=True))
             self._say(said)
             world.plan(said.seconds + 0.2, self._tell, ev.TurnCommitted(0.0))
             self._next(said.seconds + self._rng.uniform(*PATIENCE_S), self._ask_again)
@@ -264,9 +273,12 @@ class Caller:
             lambda: self._tell(ev.SayRequested(now, "Dinner is ready.", interruptible=rng.random() < 0.7)),
             lambda: self._tell(ev.SayRequested(now, "Beep.", in_history=False)),
             lambda: self._tell(ev.ReplyRequested(now)),
-            lambda: self._tell(ev.ReplyRequested(now, "Answer in one word.", in_history=rng.random() < 0.5)),
+            self._want_reply,
+            self._edit_history,
             lambda: self._tell(ev.InterruptRequested(now)),
-            lambda: self._tell(ev.PackChanged(now, *NEW_PACK)),
+            lambda: self._tell(ev.PersonaChanged(now, *NEW_PERSONA, rng.choice(("", "Hello, I am new here.")))),
+            lambda: self._tell(ev.CallerChanged(now, "guest", rng.choice(("Bob", "Eve")))),
+            lambda: self._tell(ev.KeyPressed(now, rng.choice("0123456789*#"))),
             self._change_endpointing,
         )
         rng.choice(acts)()
@@ -278,7 +290,52 @@ class Caller:
     def _change_endpointing(self) -> None:
         self._by_hand = self._rng.random() < 0.5
         replies = self._rng.random() < 0.8
-        self._tell(ev.EndpointingChanged(self._world.now, automatic=not self._by_hand, reply_automatically=replies))
+        self._set_endpointing(automatic=not self._by_hand, replies=replies)
+
+    def _set_endpointing(self, *, automatic: bool, replies: bool) -> None:
+        world, rng = self._world, self._rng
+        policy = world.policy
+        endpointing = replace(
+            policy.endpointing,
+            mode="automatic" if automatic else "manual",
+            patience=rng.choice((policy.endpointing.patience, 0.7, 2.0)),
+        )
+        barge_in = replace(policy.barge_in, enabled=policy.barge_in.enabled and rng.random() < 0.8)
+        reply = replace(policy.reply, automatic=replies)
+        self._tell(
+            ev.PolicyChanged(world.now, replace(policy, endpointing=endpointing, barge_in=barge_in, reply=reply))
+        )
+
+    def _want_reply(self) -> None:
+        rng = self._rng
+        options = ReplyOptions(
+            instructions=rng.choice((None, "Answer in one word.")),
+            input=rng.choice((None, (UserItem(0, "Say something.", id="asked"),))),
+            tools=rng.choice((None, ())),
+            tool_choice=rng.choice(("auto", "none", "required")),
+            output_tokens_max=rng.choice((None, 20, 0)),
+            in_history=rng.random() < 0.5,
+        )
+        self._tell(ev.ReplyRequested(self._world.now, rng.choice(("", "asked")), options))
+
+    def _edit_history(self) -> None:
+        """Items put in and taken out, by ids that are there and by some that are not."""
+        world, rng = self._world, self._rng
+        ids = [item.id for item in world.history]
+        place = rng.choice((None, "root", "nowhere", *ids))
+        item = rng.choice(
+            (
+                SystemItem("The train is late."),
+                UserItem(0, "I said so before.", id=rng.choice(("", "said"))),
+                AgentItem(0, "Did you?"),
+                CallItem(f"put{len(ids)}", "weather", "{}"),
+                OutputItem(rng.choice(("nobody", "0.0.0")), "sunny"),
+            )
+        )
+        if ids and rng.random() < 0.4:
+            self._tell(ev.ItemRemoved(world.now, rng.choice((*ids, "nowhere"))))
+        else:
+            self._tell(ev.ItemInserted(world.now, item, place))
 
     def _fumble(self) -> None:
         """Hands that press anything at any time: most of it is out of order, and must change nothing then."""
@@ -301,6 +358,7 @@ class Caller:
             ev.PartialTranscript(now, state.turns - 1, "long ago"),
             ev.FinalTranscript(now, max(0, state.turns - 1), 1, "long ago"),
             ev.SummaryMade(now, 999, "nobody asked"),
+            ev.TurnJudged(now, state.turns - 1, "ear", 0.1, 0.9, None),
         )
 
     # --- what the caller's mouth does, and what the detector makes of it ------------------------------------------
@@ -334,6 +392,11 @@ class Caller:
             middle = (start + end) / 2
             world.plan(middle, self._detect_off, now + middle - 0.05, True)
             world.plan(middle + 0.08, self._detect_on, now + middle + 0.02)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether they are in the middle of saying something."""
+        return self._world.now < self._busy_until
 
     def _voice_off(self, until: float) -> None:
         self.voice_until = until

@@ -8,7 +8,7 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.codec import decode, encode
 from duologue.core.conversation import Conversation
-from duologue.core.history import History, UserItem, item_tokens
+from duologue.core.history import AgentItem, CallItem, History, UserItem, item_tokens
 from duologue.core.invariant import invariant
 from duologue.core.machines import Phase
 from duologue.errors import ProtocolError
@@ -88,10 +88,17 @@ class QueuesAreBounded(Checker):
         if len(history.items) <= 2:
             return
         asked = [index for index, item in enumerate(history.items[:-1]) if isinstance(item, UserItem)]
-        last = history.items[asked[-1] if asked else -1 :]
+        last = history.items[asked[-1] if asked else _last_reply(history) :]
         tokens = history.tokens - sum(map(item_tokens, last))
         if tokens > policy.tokens_max * 1.5 or len(history.items) - len(last) > policy.items_max * 1.5:
             self.blame(f"history: {len(history.items)} items, {history.tokens} tokens, budget {policy}")
+
+
+def _last_reply(history: History) -> int:
+    """Where the last reply begins, with the tools that it used."""
+    spoke = [item.reply for item in history.items if isinstance(item, AgentItem | CallItem)]
+    owns = [index for index, item in enumerate(history.items) if getattr(item, "reply", None) == (spoke or [None])[-1]]
+    return owns[0] if owns else -1
 
 
 class ClosedIsOver(Checker):

@@ -93,7 +93,25 @@ class Recogniser:
             hearing.told = text
             delay_s = world.rng.uniform(0.5, 1.5) if world.strikes("asr late") else 0.0
             world.later(delay_s, self._partial, hearing, text, hearing.mark)
+        if world.scenario.judged:
+            self._judge(hearing)
         world.later(PARTIAL_EVERY_S, self._tick, hearing)
+
+    def _judge(self, hearing: Hearing) -> None:
+        """What an acoustic judge makes of the turn: right most of the time about its end, seldom about more."""
+        world, rng = self._world, self._world.rng
+        goes_on = world.caller.is_busy != world.strikes("judge wrong")
+        hums, echoes = rng.random() < 0.1, rng.random() < 0.05
+        world.post(
+            ev.TurnJudged(
+                world.now,
+                hearing.turn,
+                "ear",
+                over=rng.uniform(0.0, 0.5) if goes_on else rng.uniform(0.5, 1.0),
+                backchannel=rng.uniform(0.7, 1.0) if hums else None,
+                echo=rng.uniform(0.7, 1.0) if echoes else 0.0,
+            )
+        )
 
     def _partial(self, hearing: Hearing, text: str, mark: int) -> None:
         overtaken = hearing.answered > mark  # a stream tells its hypotheses in order

@@ -135,6 +135,12 @@ class ModelledReplies:
         """The model is asked again."""
         self._generate(self._made[number], tools=tools)
 
+    def finish(self, number: int) -> None:
+        """No more text comes."""
+        made = self._made[number]
+        made.complete = True
+        self._wake_or_end(made)
+
     def fill(self, number: int, text: str) -> None:
         """Something to hear while one waits."""
         made = self._made[number]

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.history import AgentItem, Item, UserItem
+from duologue.core.history import AgentItem, Item, OutputItem, UserItem
 from duologue.sim.watch import Checker, Hook, Step
 
 HOLD_S_MAX: Final = 3.0  # without any voice: the longest verdict is a second, and the detector may be late
@@ -172,6 +172,7 @@ class HistoryIsWhatWasHeard(Checker):
         self._kept: set[int] = set()  # replies that may enter the history
         self._released: set[int] = set()
         self._begun_replies: set[int] = set()
+        self._removed: set[int] = set()  # replies of which a hand has taken something out
         self._due: list[int] = []
 
     def hears(self) -> Mapping[type, Hook]:
@@ -183,11 +184,17 @@ class HistoryIsWhatWasHeard(Checker):
             ev.ReplyEnded: self._ended,
             ev.HeardCorrected: self._ended,
             act.TruncateHistory: lambda action: self._due.append(action.reply),
+            ev.ItemRemoved: self._was_removed,
         }
+
+    def _was_removed(self, event: ev.ItemRemoved) -> None:
+        parts = event.item_id.split("_")
+        if parts[0] == "reply" and len(parts) > 1 and parts[1].isdigit():
+            self._removed.add(int(parts[1]))
 
     def _begun(self, action: act.BeginReply) -> None:
         self._begun_replies.add(action.reply)
-        if action.in_history:
+        if action.options.in_history:
             self._kept.add(action.reply)
         if not action.speculative:
             self._released.add(action.reply)
@@ -209,10 +216,10 @@ class HistoryIsWhatWasHeard(Checker):
         for item in self.watch.world.conversation.history:  # in the trace of another process this is all there is
             if isinstance(item, UserItem):
                 self._said.setdefault(item.turn, item.text)
-            else:
+            elif isinstance(item, AgentItem) and item.reply:
                 self._adopt(item.reply, item.text)
         for reply in (*self.state.cutting, *([self.state.reply] if self.state.reply else [])):
-            if reply.released and reply.in_history:
+            if reply.released and reply.options.in_history:
                 self._adopt(reply.number, reply.heard_text)
         self._due.append(0)
 
@@ -232,23 +239,28 @@ class HistoryIsWhatWasHeard(Checker):
 
     def _compare(self, due: list[int]) -> None:
         conversation = self.watch.world.conversation
-        remembered: set[int] = set()
+        remembered: dict[int, list[AgentItem]] = {}
         for item in conversation.history:
             if isinstance(item, UserItem):
-                if item.text != self._said.get(item.turn):
+                if item.turn and item.text != self._said.get(item.turn):
                     self.blame(f"turn {item.turn} said {self._said.get(item.turn)!r}, remembered is {item.text!r}")
-            elif item.reply:
-                remembered.add(item.reply)
-                self._compare_reply(item)
+            elif isinstance(item, AgentItem) and item.reply:
+                remembered.setdefault(item.reply, []).append(item)
+        for items in remembered.values():
+            self._compare_reply(items)
         if not conversation.summary:  # else what is missing may have been folded
-            self._miss(due, remembered)
+            self._miss(due, set(remembered) | self._removed)
 
-    def _compare_reply(self, item: AgentItem) -> None:
-        reply = item.reply
+    def _compare_reply(self, items: list[AgentItem]) -> None:
+        """What stands of a reply, stretch by stretch, is what was heard of it; some may have been folded or removed."""
+        reply, heard = items[0].reply, self._heard.get(items[0].reply, "")
         if reply not in self._kept or reply not in self._released:
             self.blame(f"reply {reply} has no place in the history and stands there")
-        elif item.text != self._heard.get(reply, "").strip():
-            self.blame(f"of reply {reply} {self._heard.get(reply)!r} was heard, remembered is {item.text!r}")
+        elif any(item.text not in heard for item in items) or (
+            reply not in self._removed and not heard.strip().endswith(items[-1].text)
+        ):
+            told = [item.text for item in items]
+            self.blame(f"of reply {reply} {heard!r} was heard, remembered is {told}")
 
     def _miss(self, due: list[int], remembered: set[int]) -> None:
         cutting = {reply.number for reply in self.state.cutting}
@@ -289,7 +301,8 @@ class ToolsAreAnswered(Checker):
             return
         default_s = self.watch.world.scenario.policy.reply.tool_s_max
         timeout_s = default_s if wanted.timeout_s is None else wanted.timeout_s
-        self._running[action.call_id] = self.watch.world.conversation.now + timeout_s
+        due = self.watch.world.conversation.now + timeout_s
+        self._running[action.call_id] = float("inf") if action.remote else due  # the caller's side takes its time
 
     def _cancelled(self, action: act.CancelTool) -> None:
         if self._running.pop(action.call_id, None) is None:
@@ -310,9 +323,9 @@ class ToolsAreAnswered(Checker):
             wanted = ev.ToolRequested(
                 0.0, reply.number if reply else 0, call.call_id, call.name, call.arguments, call.timeout_s
             )
-            self._wanted.setdefault(call.call_id, replace(wanted, far_side=call.far_side, cancellable=call.cancellable))
-            if call.far_side and call.output is None and call.deadline is not None:
-                self._running[call.call_id] = call.deadline
+            self._wanted.setdefault(call.call_id, replace(wanted, remote=call.remote, cancellable=call.cancellable))
+            if call.remote and call.started and call.output is None:
+                self._running[call.call_id] = float("inf")
 
     def settled(self, step: Step) -> None:
         reply, now = self.state.reply, self.watch.world.conversation.now
@@ -321,11 +334,12 @@ class ToolsAreAnswered(Checker):
             wanted = self._wanted[call_id]
             if wanted.reply != live:
                 del self._running[call_id]
-                if wanted.cancellable:
+                if wanted.cancellable and not wanted.remote:
                     self.blame(f"{call_id} still runs for reply {wanted.reply}, which is not live")
             elif deadline + TOOL_SLACK_S < now:
                 self.blame(f"{call_id} runs {now - deadline:.2f} s past its time-out")
-        if reply and reply.generated and reply.calls and all(call.output is not None for call in reply.calls):
+        answered = reply and all(call.output is not None or call.remote for call in reply.calls)
+        if reply and reply.released and reply.generated and reply.calls and answered:
             self.blame(f"reply {live} waits for tools that have all answered")
 
 
@@ -333,7 +347,7 @@ class PromptPrefixIsStable(Checker):
     """The beginning of the prompt stays."""
 
     name = "prompt prefix is stable"
-    rule = "From reply to reply the history is only added to at its end, unless it was folded or the pack changed."
+    rule = "From reply to reply the history is only added to at its end, unless it was folded, handed over or edited."
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -342,25 +356,36 @@ class PromptPrefixIsStable(Checker):
         self._items: tuple[Item, ...] = ()
         self._corrected: set[int] = set()
         self._continued: set[int] = set()
+        self._is_edited = False
 
     def hears(self) -> Mapping[type, Hook]:
         return {
             act.BeginReply: self._begun,
             act.TruncateHistory: lambda action: self._corrected.add(action.reply),
             act.TurnEnded: lambda action: self._continued.add(action.merged),
+            ev.ItemInserted: self._edited,
+            ev.ItemRemoved: self._edited,
         }
+
+    def _edited(self, event: ev.Event) -> None:
+        self._is_edited = True
 
     def _begun(self, action: act.BeginReply) -> None:
         conversation = self.watch.world.conversation
         system, summary, items = conversation.core.history.system, conversation.summary, conversation.history
-        if (system, summary) == (self._system, self._summary):
+        if (system, summary) == (self._system, self._summary) and not self._is_edited:
             self._compare(items)
+        self._is_edited = False
         self._system, self._summary, self._items = system, summary, items
         self._corrected.clear()
 
     def _compare(self, items: tuple[Item, ...]) -> None:
         """Turns that another one continued may have gone; the last item may be such a one."""
-        before = [item for item in self._items if not (isinstance(item, UserItem) and item.turn in self._continued)]
+        before = [
+            item
+            for item in self._items
+            if not (isinstance(item, UserItem) and item.turn and item.turn in self._continued)
+        ]
         settled = list(filter(self._is_settled, items))
         for index, item in enumerate(filter(self._is_settled, before)):
             now = settled[index] if index < len(settled) else None
@@ -369,10 +394,11 @@ class PromptPrefixIsStable(Checker):
                 return
 
     def _is_settled(self, item: Item) -> bool:
-        """Neither a reply whose heard text was corrected since, nor one without any, which no prompt shows."""
-        if isinstance(item, UserItem):
-            return True
-        return item.reply not in self._corrected and bool(item.text or item.rounds)
+        """Neither a reply whose heard text was corrected since, nor one without any, which no prompt shows; nor a
+        result, which may come late and is shown behind its call."""
+        if isinstance(item, AgentItem):
+            return item.reply not in self._corrected and bool(item.text)
+        return not isinstance(item, OutputItem)
 
 
 class PromptsAreWellFormed(Checker):

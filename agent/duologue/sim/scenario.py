@@ -29,6 +29,7 @@ FAULTS: Final = {
     "asr wrong": 0.25,
     "asr late": 0.2,
     "asr mute": 0.1,
+    "judge wrong": 0.1,
     "llm slow": 0.2,
     "llm failing": 0.2,
     "llm empty": 0.08,
@@ -76,6 +77,7 @@ class Scenario:
     tts_s: tuple[float, float]
     final_s: tuple[float, float]
     network_s: float
+    judged: bool
     pack: str = "first"
     system: str = "Be kind and brief."
     fault_rates: dict[str, float] = field(default_factory=dict)
@@ -105,6 +107,7 @@ def draw_scenario(rng: random.Random) -> Scenario:
         tts_s=(tts_s, tts_s * 2),
         final_s=(final_s, final_s * 2),
         network_s=rng.uniform(0.02, 0.25),
+        judged=rng.random() < 0.3,
         fault_rates={name: rng.uniform(0.1, 0.5) for name in FAULTS},
     )
 

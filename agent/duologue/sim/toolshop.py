@@ -26,7 +26,7 @@ class Toolshop:
             world.rng.choice(("weather", "timetable", "camera")),
             "{}",
             timeout_s=world.rng.choice((None, 1.5)),
-            far_side=world.rng.random() < 0.3,
+            remote=world.rng.random() < 0.3,
             cancellable=world.rng.random() < 0.7,
         )
 
@@ -40,7 +40,7 @@ class Toolshop:
         if world.strikes("tool slow"):
             delay_s += world.rng.uniform(0.5, 9.0)
         failed = world.strikes("tool failing")
-        schedule = world.plan if action.far_side else world.later
+        schedule = world.plan if action.remote else world.later
         schedule(delay_s, self._return, action.call_id, failed)
 
     def cancel(self, call_id: str) -> None:

@@ -147,7 +147,7 @@ class TurnsEnd(Checker):
         self._since: float | None = None
         self._over = False
         policy = self.watch.world.scenario.policy.endpointing
-        silence_s = max(policy.silence_s_max, policy.patience * policy.incomplete_s)
+        silence_s = max(policy.silence_s_max, max(policy.patience, 2.0) * policy.incomplete_s)
         self._bound_s = silence_s + policy.final_s_max + SLACK_S
         self._by_hand_s = policy.turn_s_max + policy.final_s_max + SLACK_S
 

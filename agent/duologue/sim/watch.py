@@ -29,8 +29,10 @@ HAND_EVENTS: Final = (
     ev.ReplyRequested,
     ev.SayRequested,
     ev.InterruptRequested,
-    ev.PackChanged,
-    ev.EndpointingChanged,
+    ev.PersonaChanged,
+    ev.PolicyChanged,
+    ev.ItemInserted,
+    ev.ItemRemoved,
     ev.CloseRequested,
 )
 
@@ -142,7 +144,7 @@ class Watch:
     def _is_stale(self, event: ev.Event) -> bool:
         """A result of a turn or reply that is not open or live, nor waited for."""
         state = self.world.state
-        if isinstance(event, ev.PartialTranscript | ev.FinalTranscript | ev.RecognitionFailed):
+        if isinstance(event, ev.PartialTranscript | ev.FinalTranscript | ev.RecognitionFailed | ev.TurnJudged):
             return state.turn is None or state.turn.number != event.turn
         if isinstance(
             event,

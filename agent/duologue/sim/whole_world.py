@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from duologue.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.history import Item
 from duologue.core.messages import ToolSpec
+from duologue.core.policy import Policy
 from duologue.core.state import State
 from duologue.errors import TransportError
 from duologue.runtime.agent import Agent
@@ -139,6 +141,16 @@ class WholeWorld:
     def now(self) -> float:
         """Session seconds."""
         return self.session.now()
+
+    @property
+    def policy(self) -> Policy:
+        """The numbers that are in force."""
+        return self.session.conversation.policy
+
+    @property
+    def history(self) -> tuple[Item, ...]:
+        """What is remembered."""
+        return self.session.conversation.history
 
     @property
     def closed(self) -> bool:
@@ -285,7 +297,7 @@ class WholeWorld:
 
     def _tool(self, action: act.RunTool) -> None:
         self.tally.tools += 1
-        if action.far_side and not self.strikes("tool silent"):
+        if action.remote and not self.strikes("tool silent"):
             delay_s = self.rng.uniform(0.05, 0.8) + (3.0 if self.strikes("tool slow") else 0.0)
             self.plan(delay_s, self._return_tool, action.call_id)
 

@@ -16,8 +16,10 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.actions import Action
 from duologue.core.conversation import Conversation
+from duologue.core.history import Item
 from duologue.core.machines import Phase
 from duologue.core.migration import unheard
+from duologue.core.policy import Policy
 from duologue.core.state import State
 from duologue.errors import ProtocolError
 from duologue.sim.caller import Caller
@@ -42,6 +44,7 @@ _CARRY_OUT: Final[dict[type[Action], str]] = {
     act.BeginReply: "begin_reply",
     act.ReleaseReply: "release_reply",
     act.ContinueReply: "continue_reply",
+    act.FinishReply: "finish_reply",
     act.SpeakFiller: "speak_filler",
     act.HoldPlayout: "hold_playout",
     act.ResumePlayout: "resume_playout",
@@ -69,7 +72,7 @@ class World:
         self._inbox: deque[ev.Event] = deque()
         self._draining = False
         scenario = self.scenario
-        self.conversation = Conversation(scenario.policy, system=scenario.system, pack=scenario.pack)
+        self.conversation = Conversation(scenario.policy, instructions=scenario.system, persona=scenario.pack)
         self.begun = self.conversation.snapshot()
         self.watch = Watch(self, CHECKERS)
         self._make_stages()
@@ -84,6 +87,16 @@ class World:
     def state(self) -> State:
         """The core's state, to look at."""
         return self.conversation.core.state
+
+    @property
+    def policy(self) -> Policy:
+        """The numbers that are in force."""
+        return self.conversation.policy
+
+    @property
+    def history(self) -> tuple[Item, ...]:
+        """What is remembered."""
+        return self.conversation.history
 
     @property
     def audible(self) -> int:
@@ -232,6 +245,10 @@ class World:
     def continue_reply(self, action: act.ContinueReply) -> None:
         """The model goes on with the tools' results."""
         self.replies.go_on(action.reply, tools=action.tools)
+
+    def finish_reply(self, action: act.FinishReply) -> None:
+        """The caller's side has it."""
+        self.replies.finish(action.reply)
 
     def speak_filler(self, action: act.SpeakFiller) -> None:
         """A wait is covered."""
