@@ -17,13 +17,15 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `images`: http(s) or data URLs. `call_id`: which call a `tool` message answers."""
+    """One message. `images`: http(s) or data URLs. `call_id`: which call a `tool` message answers.
+    `name`: who said it, where several speak; empty for nobody in particular."""
 
     role: Role
     text: str = ""
     images: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,14 +22,15 @@ from duologue.core.messages import Message, ToolSpec
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
-from duologue.ports.llm import Llm, LlmRequest
+from duologue.ports.llm import Llm, LlmRequest, Usage
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
+from duologue.runtime.cascade import CascadeSource
 from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
 from duologue.runtime.services import Services
-from duologue.runtime.session_setup import Aside, Note, Persona, SessionEvent, SessionSetup
+from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup
 from duologue.runtime.shell import CarryOut, Observer, Shell
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
@@ -366,18 +367,22 @@ class Session:
     def _reply_context(self) -> ReplyContext:
         return ReplyContext(
             services=self._services,
-            llm=self._llm,
-            tts=self._setup.stages.tts,
+            source=self._setup.stages.reply_source or CascadeSource(self._llm, self._setup.stages.tts),
             speech=self._persona.speech_in(self.conversation.language),
+            session=self.id,
             tool_traits=self._tool_runner.traits,
             unique_id=self._tool_runner.unique_id,
             on_aside=self._aside,
+            on_finished=self._reply_finished,
         )
 
     def _aside(self, reply: int, text: str) -> None:
         now = self.now()
         self.trace.note(now, "llm", "not spoken", reply=reply, aside=text)
         self._shell.tell(Aside(now, reply, text))
+
+    def _reply_finished(self, reply: int, reason: str, usage: Usage | None) -> None:
+        self._shell.tell(ReplyFinished(self.now(), reply, reason, usage))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         specs = self._tool_runner.specs if tools else ()

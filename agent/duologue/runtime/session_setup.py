@@ -9,7 +9,10 @@ from duologue.core.events import Event
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
 from duologue.ports.asr import Asr
-from duologue.ports.llm import Llm
+from duologue.ports.judge import Judge
+from duologue.ports.llm import Llm, Usage
+from duologue.ports.reply_source import ReplySource
+from duologue.ports.stage import Stage
 from duologue.ports.tts import SpeechRequest, Tts
 from duologue.ports.vad import Vad
 from duologue.runtime.trace import Trace
@@ -18,16 +21,23 @@ from duologue.runtime.user_tools import Tool
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The four stages that sessions share."""
+    """The stages that sessions share.
+
+    `judges`: those that hear both sides. `reply_source`: makes the replies instead of `llm` and `tts` (None: these do,
+    as a cascade); `llm` then only summarises.
+    """
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
+    judges: tuple[Judge, ...] = ()
+    reply_source: ReplySource | None = None
 
-    def all(self) -> "tuple[Vad, Asr, Llm, Tts]":
+    def all(self) -> tuple[Stage, ...]:
         """In the order in which speech passes them."""
-        return (self.vad, self.asr, self.llm, self.tts)
+        others: tuple[Stage, ...] = () if self.reply_source is None else (self.reply_source,)
+        return (self.vad, self.asr, self.llm, self.tts, *self.judges, *others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,21 @@ class Note:
     text: str
 
 
-SessionEvent = Event | Action | Aside | Note
+@dataclass(frozen=True, slots=True)
+class ReplyFinished:
+    """The text of `reply` is whole, or as whole as it will be; its audio may still be made and heard.
+
+    `reason`: the endpoint's word (`stop`, `length`, `tool_calls`, `content_filter`, …), `cancelled` or `error`.
+    `usage`: the tokens of all its requests together, or None where nobody counted.
+    """
+
+    at: float
+    reply: int
+    reason: str
+    usage: Usage | None = None
+
+
+SessionEvent = Event | Action | Aside | Note | ReplyFinished
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from duologue.errors import ConfigurationError, DuologueError, StageError
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
 from duologue.ports.vad import Onset, Vad
 from duologue.runtime.overruns import Overruns
-from duologue.runtime.reply import stage_broke
 from duologue.runtime.services import Services
+from duologue.runtime.watched import stage_broke
 
 PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
 RING_FRAMES: Final = 100  # 2 s: an onset may be reported late, and a wary hold later still

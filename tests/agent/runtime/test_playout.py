@@ -65,6 +65,18 @@ def test_while_it_is_synthesised_a_chunk_is_taken_to_be_as_long_as_usual():
     assert chunk("今天天气很好", int(0.9 * SECOND), complete=False).heard(SECOND) == "今天天气"
 
 
+def test_a_fast_voice_is_known_by_its_whole_chunks():
+    text = "This is a sentence of some length. "
+    track = Track(1)
+    track.begin_chunk(text)
+    track.add(speech(1.0))  # it takes a usual voice two and a half
+    track.chunks[0].complete = True
+    track.begin_chunk(text)
+    track.add(speech(0.5))
+    assert track.heard(int(1.5 * SECOND)) == f"{text}This is a sentence"
+    assert Track(1).begin_chunk(text).pace == 1.0
+
+
 def test_a_chunk_without_sound_is_heard_when_it_is_reached():
     assert chunk("*** ", 0).heard(0) == "*** "
     assert chunk("—", 0, complete=False).heard(0) == ""
