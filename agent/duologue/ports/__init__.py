@@ -8,7 +8,7 @@ cheap and must not load a model; `warm_up` does that, once, before the first ses
 sessions of a process: its `open` / `stream` / `synthesise` give each session what is its own.
 """
 
-from duologue.ports.asr import Asr, AsrContext, AsrStream, Hypothesis
+from duologue.ports.asr import Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 from duologue.ports.judge import Judge, JudgeContext, Judgement, JudgeStream
 from duologue.ports.llm import Llm, LlmFinished, LlmItem, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.reply_source import (
@@ -30,8 +30,8 @@ from duologue.ports.vad import Offset, Onset, Vad, VadStream
 
 __all__ = [
     "Asr", "AsrContext", "AsrStream", "ChunkBegins", "ChunkEnds", "Hypothesis", "Judge", "JudgeContext", "JudgeStream",
-    "Judgement", "Llm", "LlmFinished", "LlmItem", "LlmRequest", "Offset", "Onset", "ReplyItem", "ReplyRequest",
-    "ReplySource", "ReplyStream", "SourceAside", "SourceFailed", "SourceNote", "SpeechAudio", "SpeechItem",
-    "SpeechRequest", "SpokenWord", "StageTiming", "TextDelta", "TextFinished", "ToolCallRequest", "Transport",
-    "TransportSink", "Tts", "Usage", "Vad", "VadStream",
+    "Judgement", "KeepsSessions", "Llm", "LlmFinished", "LlmItem", "LlmRequest", "Offset", "Onset", "ReplyItem",
+    "ReplyRequest", "ReplySource", "ReplyStream", "SourceAside", "SourceFailed", "SourceNote", "SpeechAudio",
+    "SpeechItem", "SpeechRequest", "SpokenWord", "StageTiming", "TextDelta", "TextFinished", "ToolCallRequest",
+    "Transport", "TransportSink", "Tts", "Usage", "Vad", "VadStream",
 ]  # fmt: skip

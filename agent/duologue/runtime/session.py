@@ -72,7 +72,7 @@ class Session:
 
     def _asr_context(self) -> AsrContext:
         persona = self._persona
-        return AsrContext(persona.language, persona.phrases, persona.languages)
+        return AsrContext(persona.language, persona.phrases, persona.languages, session=self.id)
 
     def _make_conversation(self) -> Conversation:
         setup = self._setup

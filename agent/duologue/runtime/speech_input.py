@@ -14,7 +14,7 @@ from duologue.core.events import (
     SpeechStopped,
 )
 from duologue.errors import ConfigurationError, DuologueError, StageError
-from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
+from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 from duologue.ports.vad import Onset, Vad
 from duologue.runtime.overruns import Overruns
 from duologue.runtime.services import Services
@@ -78,11 +78,11 @@ class Recognition:
         self._stream: AsrStream | None = None
         self.task = services.spawn(self._run())
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """One more frame of the turn."""
         self._frames.append(frame)
         if self._stream:
-            self._stream.push(frame)
+            self._stream.push_frame(frame)
 
     def finalise(self, mark: int) -> None:
         """Ask for the final to all frames so far."""
@@ -106,7 +106,7 @@ class Recognition:
         self._stream = stream = self._asr.open(self._asr_context())
         try:
             for frame in list(self._frames):
-                stream.push(frame)
+                stream.push_frame(frame)
             if self._mark:
                 stream.finalise(self._mark)
             async with aclosing(_hypotheses(stream)) as hypotheses:
@@ -176,10 +176,10 @@ class SpeechInput:
         self._ring.append(frame)
         self._services.meter.user_audio_s += FRAME_SECONDS
         for recognition in self._recognitions.values():
-            recognition.push(frame)
+            recognition.push_frame(frame)
         begun_at = self._services.now()
         try:
-            heard = self._detector.push(frame)
+            heard = self._detector.push_frame(frame)
         except StageError as error:
             self._detector_failed(error, frame)
         except Exception as error:  # a stranger's adapter may raise anything; a session survives a frame
@@ -225,6 +225,11 @@ class SpeechInput:
             recognition.task.cancel()
 
     def close_all(self) -> None:
-        """Drop all recognitions."""
+        """The session is over: drop all recognitions, and what the recogniser keeps for it."""
         for turn in list(self._recognitions):
             self.close(turn)
+        if isinstance(self._asr, KeepsSessions):
+            try:
+                self._asr.end_session(self._asr_context().session)
+            except Exception as error:  # a stranger's adapter may raise anything; the session is over all the same
+                self._services.note("asr", f"at the end of the session: {stage_broke('asr', error)}")
