@@ -11,6 +11,8 @@ import pytest
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ
 from duologue.errors import DuologueError
+from duologue.ports.judge import Judge
+from duologue.ports.reply_source import ReplySource
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
@@ -42,6 +44,8 @@ class Call:
     settings: Settings = field(default_factory=Settings)
     vad: ScriptedVad = field(default_factory=ScriptedVad)
     tts: ScriptedTts = field(default_factory=ScriptedTts)
+    reply_source: ReplySource | None = None
+    judges: tuple[Judge, ...] = ()
     transport_options: dict[str, Any] = field(default_factory=dict)
     session_options: dict[str, Any] = field(default_factory=dict)
     during: Callable[[Session, MemoryTransport], Awaitable[None]] | None = None
@@ -59,7 +63,7 @@ class Call:
     def agent(self) -> Agent:
         return Agent(
             settings=self.settings,
-            stages=Stages(self.vad, self.asr, self.llm, self.tts),
+            stages=Stages(self.vad, self.asr, self.llm, self.tts, self.judges, self.reply_source),
             persona=self.persona,
             tools=self.tools,
             remote_tools=self.remote_tools,
