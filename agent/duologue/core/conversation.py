@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from duologue.core import events as ev
-from duologue.core import listening, overlap, speaking, tools
+from duologue.core import judging, listening, overlap, speaking, tools
 from duologue.core.actions import Action
 from duologue.core.codec import from_data, to_data
 from duologue.core.handover import take_over
@@ -29,6 +29,7 @@ HANDLERS: Final[Mapping[type[ev.Event], Callable[[Core, Any], None]]] = {
     ev.PartialTranscript: listening.partial,
     ev.FinalTranscript: listening.final,
     ev.RecognitionFailed: listening.recognition_failed,
+    ev.TurnJudged: judging.judged,
     ev.TurnOpened: listening.opened,
     ev.TurnCommitted: listening.committed,
     ev.TurnCleared: listening.cleared,
@@ -73,7 +74,7 @@ CLOSED_ACCEPTS: Final = (ev.ReplyEnded, ev.HeardCorrected)
 RESULTS: Final = (
     ev.PartialTranscript, ev.FinalTranscript, ev.RecognitionFailed, ev.ReplyText, ev.ReplyGenerated, ev.ReplyHeard,
     ev.HeardSoFar, ev.ReplyFailed, ev.ToolRequested, ev.ToolReturned, ev.SummaryMade, ev.CloseRequested,
-    ev.SpeechStarted, ev.SpeechStopped,
+    ev.SpeechStarted, ev.SpeechStopped, ev.TurnJudged,
 )  # fmt: skip
 
 

@@ -61,6 +61,21 @@ class RecognitionFailed(Event):
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class TurnJudged(Event):
+    """What `judge` thinks of `turn` by ear, from the audio up to session second `until`.
+
+    Probabilities 0..1, None for no opinion: the turn is `over`; it is a `backchannel`; it is the agent's own `echo`.
+    """
+
+    turn: int
+    judge: str
+    over: float | None = None
+    backchannel: float | None = None
+    echo: float | None = None
+    until: float = 0.0
+
+
 # --- the caller's hand --------------------------------------------------------------------------------------------
 
 

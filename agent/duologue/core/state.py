@@ -122,6 +122,7 @@ class Turn:
     newest that has come or is waited for no longer; `heard_mark`: the newest that has come. `voiced_s`: length of the
     voice so far, without pauses. `over`: the silence is long enough, or the caller said so. `alarm`: it began over the
     agent and is not judged yet. `owed`: the earlier turn whose answer it cut before a word of that was heard.
+    `judged`: the newest (over, backchannel, echo) of each judge, by its name.
     """
 
     number: int
@@ -143,6 +144,7 @@ class Turn:
     failed: str = ""
     speculations: int = 0
     owed: int = 0
+    judged: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     @property
     def words(self) -> str:

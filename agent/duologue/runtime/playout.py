@@ -202,11 +202,13 @@ class Track:
 @dataclass(frozen=True, slots=True)
 class PlayoutListener:
     """Whom the playout tells: the first audible frame of a reply, its end with the heard text, and that it can't go on
-    (the transport failed)."""
+    (the transport failed); and, if it wants to know, each frame that was sent, with the loop's time at which it is due
+    to sound."""
 
     on_heard: Callable[[int], None]
     on_ended: Callable[[int, str], None]
     on_failed: Callable[[Exception], None]
+    on_sent: Callable[[Frame], None] | None = None
 
 
 class Playout:
@@ -404,6 +406,10 @@ class Playout:
             self._told_heard = True
             self._began_at = self._loop.time()
             self._listener.on_heard(track.reply)
+        if self._listener.on_sent:
+            far_side_at = self._began_at + (track.sent - FRAME_SAMPLES) / SAMPLE_RATE_HZ
+            at = far_side_at if self._transport.plays_far_side else self._next_at
+            self._listener.on_sent(Frame(piece, at))
 
     def _end_if_played(self, track: Track) -> None:
         unplayed = self._transport.unplayed()

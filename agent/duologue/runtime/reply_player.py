@@ -1,9 +1,10 @@
 """What the session says: replies being made, the one being played, those that were cut and may be reported on yet."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import SAMPLE_RATE_HZ, Frame
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.ports.llm import LlmRequest
@@ -26,13 +27,18 @@ class ReplyPlayer:
         transport: Transport,
         context: Callable[[], ReplyContext],
         request: Callable[[int, bool], LlmRequest],
+        *,
         on_failed: Callable[[Exception], None],
+        on_played: Callable[[Frame], None] | None = None,
     ) -> None:
+        """`on_played` is told each frame that is sent, with the session second at which it is due to sound."""
         self._transport = transport
         self._make_context = context
         self._request = request
-        self._services = context().services
-        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
+        self._services = services = context().services
+        behind_s = asyncio.get_running_loop().time() - services.now()  # the loop's clock and the session's
+        on_sent = on_played and (lambda frame: on_played(Frame(frame.pcm, frame.at - behind_s)))
+        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed, on_sent))
         self._runs: dict[int, ReplyRun] = {}
         self._cut_tracks: dict[int, Track] = {}
         self._released_at: tuple[int, float] = (0, 0.0)

@@ -22,10 +22,12 @@ from duologue.core.messages import Message, ToolSpec
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
+from duologue.ports.judge import JudgeContext
 from duologue.ports.llm import Llm, LlmRequest, Usage
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
 from duologue.runtime.cascade import CascadeSource
+from duologue.runtime.judging import Judging
 from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
@@ -62,12 +64,25 @@ class Session:
         self._shell = Shell(self._make_conversation(), self._crash)
         services = Services(self.now, self.post, self.note, self._spawn, self.meter)
         self._services = services
+        stages = setup.stages
+        self._judging = Judging(stages.judges, JudgeContext(self.id, self._persona.language), services)
         self._speech_input = SpeechInput(
-            setup.stages.vad, setup.stages.asr, services, asr_context=self._asr_context, on_deaf=self._deaf
+            stages.vad,
+            stages.asr,
+            services,
+            judging=self._judging,
+            asr_context=self._asr_context,
+            on_deaf=self._deaf,
         )
         remote_tools = setup.remote_tools or snapshot.remote_tools(setup.snapshot or {})
         self._tool_runner = ToolRunner(setup.tools, remote_tools, services)
-        self._reply_player = ReplyPlayer(transport, self._reply_context, self._request, self._playout_failed)
+        self._reply_player = ReplyPlayer(
+            transport,
+            self._reply_context,
+            self._request,
+            on_failed=self._playout_failed,
+            on_played=self._judging.hear_agent if stages.judges else None,
+        )
         self._shell.begin(setup.traced(self.id, self._trace_header), self._carry_out())  # last: it opens a file
 
     def _asr_context(self) -> AsrContext:
@@ -120,6 +135,7 @@ class Session:
     async def __aenter__(self) -> Self:
         if not self._llm.is_language_model:
             self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
+        self._judging.begin()
         self._spawn(self._run_transport())
         if accompany := getattr(self.transport, "accompany", None):
             self._spawn(accompany(self))

@@ -49,7 +49,7 @@ def sample(kind, at):
     values = {"at": at, "since": at, "until": at, "turn": 99, "mark": 1, "text": "text", "error": "it broke",
               "images": ("data:,",), "name": "other", "system": "Be other.", "automatic": True, "reason": "bye",
               "reply": 99, "heard": "", "stage": "llm", "call_id": "none", "arguments": "{}", "output": "", "items": 7,
-              "samples": 1}  # fmt: skip
+              "samples": 1, "judge": "ear"}  # fmt: skip
     if kind is ev.TypedTurn:
         return ev.TypedTurn(at, "text")
     return kind(**{f: values[f] for f, field in kind.__dataclass_fields__.items() if f in values and required(field)})
