@@ -29,7 +29,7 @@ class KeypadStream:
     def __init__(self) -> None:
         self.power, self.answers = np.zeros(len(KEYS_HZ)), asyncio.Queue[Hypothesis | None]()
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         self.power += np.abs(WAVES @ frame.samples)
 
     def finalise(self, mark: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 from duologue.ports.asr import Asr
+from duologue.ports.judge import Judge
 from duologue.ports.llm import Llm
 from duologue.ports.stage import Stage
 from duologue.ports.tts import Tts
@@ -50,7 +51,7 @@ VAD: Final = StageKind[Vad]("vad", "voice activity", "duologue.ports.vad.Vad", d
 ASR: Final = StageKind[Asr]("asr", "recogniser", "duologue.ports.asr.Asr", has_languages=True)
 LLM: Final = StageKind[Llm]("llm", "language model", "duologue.ports.llm.Llm")
 TTS: Final = StageKind[Tts]("tts", "synthesiser", "duologue.ports.tts.Tts", has_languages=True)
-JUDGE: Final = StageKind[Stage](
+JUDGE: Final = StageKind[Judge](
     "judge", "judge", "duologue.ports.judge.Judge", default=NONE, is_optional=True, takes_several=True
 )
 

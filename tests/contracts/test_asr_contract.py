@@ -103,8 +103,8 @@ class _Unending(ScriptedAsrStream):
 
 
 class _Timeless(ScriptedAsrStream):
-    def push(self, frame: Frame) -> None:
-        super().push(replace(frame, at=frame.at - 7))
+    def push_frame(self, frame: Frame) -> None:
+        super().push_frame(replace(frame, at=frame.at - 7))
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,29 @@ class _Timeless(ScriptedAsrStream):
 def test_the_kit_catches_a_recogniser_that_lies(stream: type[ScriptedAsrStream], caught_as: str) -> None:
     with pytest.raises(AssertionError, match=caught_as):
         run(check_asr(lambda: scripted(stream), TONE))
+
+
+class _Dropping(ScriptedAsr):
+    """Keeps something for a session, and breaks a promise about it."""
+
+    def __init__(self, lie: str) -> None:
+        super().__init__()
+        self._lie = lie
+        self._over: set[str] = set()
+
+    def open(self, context: AsrContext) -> ScriptedAsrStream:
+        super().open(context)
+        lost = self._lie == "lost" and context.session in self._over
+        return ScriptedAsrStream(Utterance("" if lost else f"{TEXT} {TEXT}"), context)
+
+    def end_session(self, session: str) -> None:
+        if self._lie == "unknown":
+            del self.connections[session]
+        self._over.add(session)
+
+
+def test_the_kit_catches_a_recogniser_that_loses_a_session() -> None:
+    with pytest.raises(AssertionError, match="whatever is kept for its session"):
+        run(check_asr(lambda: _Dropping("lost"), TONE))
+    with pytest.raises(KeyError):  # an end that it can't take is no promise in words: it may not raise
+        run(check_asr(lambda: _Dropping("unknown"), TONE))

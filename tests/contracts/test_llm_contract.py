@@ -26,7 +26,8 @@ CALL = ToolCall("call_1", "weather", '{"city": "Oslo"}')
 def test_openai_keeps_the_contract() -> None:
     async def run() -> tuple[str, ...]:
         def by_model(chat: Any) -> ScriptedReply:
-            return replace(REPLY, text="", tool_calls=(CALL,)) if chat.model == "caller" else REPLY
+            calls = chat.model == "caller" and chat.body.get("tool_choice") != "none"
+            return replace(REPLY, text="", tool_calls=(CALL,)) if calls else REPLY
 
         faults = [
             Fault("half", requests=None, model="broken"),
@@ -49,7 +50,7 @@ def test_openai_keeps_the_contract() -> None:
                 )
             )
 
-    assert len(asyncio.run(run())) == 13
+    assert len(asyncio.run(run())) == 14
 
 
 def test_rehearsal_keeps_the_contract() -> None:
@@ -75,7 +76,7 @@ def test_scripted_keeps_the_contract() -> None:
         make_refused=make(replace(REPLY, fail_after=0, error=StageError("llm", "no", hint="Ask another."))),
         streams_open=lambda: sum(llm.open_streams for llm in made),
     )
-    assert len(virtual_time.run(check_llm(case))) == 12
+    assert len(virtual_time.run(check_llm(case))) == 13
 
 
 class Faulty(ScriptedLlm):
@@ -128,6 +129,23 @@ def test_the_kit_sees_a_spoiled_tool_call(calls: list[ToolCall], complaint: str)
     case = LlmCase(lambda: ScriptedLlm([REPLY]), make_tool_caller=lambda: Faulty(lambda _: items))
     with pytest.raises(AssertionError, match=complaint):
         virtual_time.run(contract.calls_tools_whole(case))
+
+
+@pytest.mark.parametrize(
+    ("calls", "complaint"), [((CALL,), "no tool was to be called"), ((CALL, CALL), "one tool at most")]
+)
+def test_the_kit_sees_a_tool_choice_that_is_not_heeded(calls: tuple[ToolCall, ...], complaint: str) -> None:
+    class Deaf(ScriptedLlm):
+        async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmItem, None]:
+            if len(calls) == 1 or request.tool_choice == "auto":
+                request = replace(request, tool_choice="auto", parallel_tool_calls=None)
+            async for item in super().stream(request):
+                yield item
+
+    reply = replace(REPLY, tool_calls=calls)
+    case = LlmCase(lambda: ScriptedLlm([REPLY]), make_tool_caller=lambda: Deaf([reply], cycle=True))
+    with pytest.raises(AssertionError, match=complaint):
+        virtual_time.run(contract.heeds_the_tool_choice(case))
 
 
 class Lingering(ScriptedLlm):

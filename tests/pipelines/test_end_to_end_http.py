@@ -143,7 +143,11 @@ def call(
 
 
 def said(session: Session) -> list[tuple[str, str]]:
-    return [("user" if hasattr(item, "turn") else "agent", item.text) for item in session.conversation.history]
+    return [
+        ("user" if isinstance(item, UserItem) else "agent", item.text)
+        for item in session.conversation.history
+        if isinstance(item, UserItem | AgentItem)
+    ]
 
 
 def test_an_interruption_closes_the_connection_and_the_server_sees_it() -> None:

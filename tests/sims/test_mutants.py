@@ -317,7 +317,7 @@ def recognitions_are_left_open(patch):
     async def mutant(self):
         self._stream = stream = self._asr.open(self._asr_context())
         for frame in list(self._frames):
-            stream.push(frame)
+            stream.push_frame(frame)
         async for hypothesis in stream:
             self._tell(hypothesis)
 

@@ -57,23 +57,26 @@ class FinalTranscript(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RecognitionFailed(Event):
+    """No answer will come for `turn`: the recogniser failed for good."""
+
+    turn: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnJudged(Event):
-    """What `judge` hears in `turn` so far, as probabilities (0..1, or None where it says nothing): the turn is over; it
-    is a listener's noise; it is the agent's own echo."""
+    """What `judge` thinks of `turn` by ear, from the audio up to session second `until`.
+
+    Probabilities 0..1, None for no opinion: the turn is `over`; it is a `backchannel`; it is the agent's own `echo`.
+    """
 
     turn: int
     judge: str
     over: float | None = None
     backchannel: float | None = None
     echo: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecognitionFailed(Event):
-    """No answer will come for `turn`: the recogniser failed for good."""
-
-    turn: int
-    error: str
+    until: float = 0.0
 
 
 # --- the caller's hand --------------------------------------------------------------------------------------------

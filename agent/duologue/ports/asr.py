@@ -1,8 +1,8 @@
 """Incremental speech recognition: one stream a turn, hypotheses while the person speaks, a final on demand.
 
 Contract:
-- `push` never blocks and never raises for load; the stream keeps at most `AUDIO_SECONDS_MAX` of unrecognised audio and
-  drops the oldest beyond that, saying so once in `Hypothesis.note`.
+- `push_frame` never blocks and never raises for load; the stream keeps at most `AUDIO_SECONDS_MAX` of unrecognised
+  audio and drops the oldest beyond that, saying so once in `Hypothesis.note`.
 - Every hypothesis covers the *whole turn so far*. `stable` counts its leading words that no later hypothesis of this
   turn changes (case and punctuation aside); it never decreases, except that a final may settle it once more.
 - `finalise(mark)` asks for the best answer to all audio pushed so far: exactly one hypothesis with `final=True` and
@@ -10,12 +10,15 @@ Contract:
   earlier one is not answered replaces it (the earlier one need not be answered).
 - Audio without speech gives a final with no words.
 - `aclose` ends the iteration at once and drops all work; late results are never delivered after it.
+- A recogniser may keep something for a session between its turns (a connection, an adapted model), by the name that the
+  context gives. It is told the session's end by `end_session`, and lets go of that; one that keeps nothing lacks the
+  method. What is kept is bounded all the same: a process that dies tells no ends.
 - A failed decode raises `StageError` out of the iteration; the stream is then closed.
 """
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from duologue.audio import Frame
 from duologue.core.words import Word
@@ -30,12 +33,13 @@ class AsrContext:
 
     `language`: BCP 47 code, or None to detect it. `languages`: those that are expected, when it is to be
     detected; empty for any. `phrases`: sentences likely to come (a pack's vocabulary and
-    dialogues).
+    dialogues). `session`: whose turn it is, or empty: the turns of one session name the same.
     """
 
     language: str | None = None
     phrases: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Hypothesis:
 class AsrStream(Protocol):
     """The recognition of one turn. Iterate it for hypotheses; the iteration ends after `aclose`."""
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Take one frame of the turn."""
         ...
 
@@ -80,6 +84,19 @@ class Asr(Stage, Protocol):
     def open(self, context: AsrContext) -> AsrStream:
         """A stream for one turn.
 
-        Frames of 16 kHz mono int16 follow by `push`, some of them from just before the onset.
+        Frames of 16 kHz mono int16 follow by `push_frame`, some of them from just before the onset.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsSessions(Protocol):
+    """What a recogniser has besides that keeps something for a session between its turns."""
+
+    def end_session(self, session: str) -> None:
+        """`session` is over: let go of what is kept for it. Its last stream may still be closing.
+
+        Returns at once: what takes time (closing a connection) goes on in the background. Harmless for a session that
+        is not known, and a second time.
         """
         ...

@@ -3,7 +3,8 @@
 Contract: `stream` returns an async iterator; text deltas come as the model makes them; tool calls come whole; usage and
 `LlmFinished` come last where the endpoint tells them, `LlmFinished` always. Closing the iterator (`aclose`) closes the
 connection at once and no further token is paid for. Before the first item a retryable failure has been retried within
-the adapter; after it, a broken stream raises `StageError(retryable=True)` and what was streamed stands.
+the adapter; after it, a broken stream raises `StageError(retryable=True)` and what was streamed stands. With
+`tool_choice` `none` no tool is called, with `parallel_tool_calls` False one at most.
 """
 
 from collections.abc import AsyncGenerator
@@ -16,13 +17,20 @@ from duologue.ports.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class LlmRequest:
-    """One request. `session`: a stable name of the conversation (for provider-side prompt caching), or empty."""
+    """One request. `session`: a stable name of the conversation (for provider-side prompt caching), or empty.
+
+    `tool_choice`: `auto`, `none` (no tool may be called), `required` (one must be), or the name of the one that must.
+    `parallel_tool_calls`: whether one answer may call several tools; None leaves that to the model. Both say nothing
+    where there are no `tools`.
+    """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     temperature: float | None = None
     output_tokens_max: int | None = None
     session: str = ""
+    tool_choice: str = "auto"
+    parallel_tool_calls: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

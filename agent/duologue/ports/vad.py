@@ -1,6 +1,6 @@
 """Voice activity detection: frames in, onset and offset out.
 
-Contract: `push` is synchronous and takes well under a millisecond a frame (it runs on the event loop); onsets and
+Contract: `push_frame` is synchronous and takes well under a millisecond a frame (it runs on the event loop); onsets and
 offsets alternate, an onset first; their times never decrease and never lie past the end of the frame that was pushed;
 silence gives nothing; two streams of one detector know nothing of each other. An offset is reported soon (about 60 ms)
 after the last voiced sample: how long a silence ends the turn is the core's business, not the detector's.
@@ -30,12 +30,8 @@ class Offset:
 class VadStream(Protocol):
     """The detector's state for one session."""
 
-    def push(self, frame: Frame) -> Onset | Offset | None:
+    def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame; say whether speech began or paused in it."""
-        ...
-
-    def reset(self) -> None:
-        """Forget everything heard; the next event is an onset."""
         ...
 
 

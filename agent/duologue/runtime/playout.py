@@ -26,7 +26,8 @@ REPORT_GRACE_S: Final = 3.0  # a far side that has reported before and is silent
 class Chunk:
     """A stretch of text and where its audio lies in the track. `samples` counts up while it is synthesised.
 
-    `in_text` False: a filler, which is heard but belongs to no history.
+    `in_text` False: a filler, which is heard but belongs to no history. `pace`: how long this voice takes for a text,
+    as a share of what is usual.
     """
 
     text: str
@@ -35,6 +36,7 @@ class Chunk:
     samples: int = 0
     complete: bool = False
     words: list[SpokenWord] = field(default_factory=list)
+    pace: float = 1.0
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """Words as (first char, last char + 1, first sample, last sample + 1), samples from the chunk's start.
@@ -44,7 +46,7 @@ class Chunk:
         if self.words:
             rate = SAMPLE_RATE_HZ
             return [(w.start_char, w.end_char, int(w.start * rate), int(w.end * rate)) for w in self.words]
-        samples = self.samples if self.complete else max(self.samples, _usual_samples(self.text))
+        samples = self.samples if self.complete else max(self.samples, int(self.pace * _usual_samples(self.text)))
         borders = _word_borders(self.text)
         weight = sum(end - start + 1 for start, end in borders) or 1
         spans, at = [], 0
@@ -105,6 +107,7 @@ class Track:
         self.made = 0
         self.sent = 0
         self.repeated = 0  # samples that were sent a second time, after holds
+        self._timed_samples = self._usual_samples = 0  # of the chunks that are whole: what they took, what is usual
         self._played = 0  # as far as is known; where we play ourselves, what was sent
         self._pcm = bytearray()
         self._base = 0  # position of the first byte kept
@@ -114,7 +117,11 @@ class Track:
 
     def begin_chunk(self, text: str, *, in_text: bool = True) -> Chunk:
         """The next audio speaks `text`."""
-        chunk = Chunk(text, self.made, in_text)
+        if self.chunks and self.chunks[-1].complete and self.chunks[-1].samples:
+            self._timed_samples += self.chunks[-1].samples
+            self._usual_samples += _usual_samples(self.chunks[-1].text)
+        pace = self._timed_samples / self._usual_samples if self._usual_samples else 1.0
+        chunk = Chunk(text, self.made, in_text, pace=pace)
         self.chunks.append(chunk)
         return chunk
 
@@ -195,11 +202,13 @@ class Track:
 @dataclass(frozen=True, slots=True)
 class PlayoutListener:
     """Whom the playout tells: the first audible frame of a reply, its end with the heard text, and that it can't go on
-    (the transport failed)."""
+    (the transport failed); and, if it wants to know, each frame that was sent, with the loop's time at which it is due
+    to sound."""
 
     on_heard: Callable[[int], None]
     on_ended: Callable[[int, str], None]
     on_failed: Callable[[Exception], None]
+    on_sent: Callable[[Frame], None] | None = None
 
 
 class Playout:
@@ -397,6 +406,10 @@ class Playout:
             self._told_heard = True
             self._began_at = self._loop.time()
             self._listener.on_heard(track.reply)
+        if self._listener.on_sent:
+            far_side_at = self._began_at + (track.sent - FRAME_SAMPLES) / SAMPLE_RATE_HZ
+            at = far_side_at if self._transport.plays_far_side else self._next_at
+            self._listener.on_sent(Frame(piece, at))
 
     def _end_if_played(self, track: Track) -> None:
         unplayed = self._transport.unplayed()

@@ -1,39 +1,31 @@
-"""One reply: LLM → chunks → synthesis → track, cancelled as a unit.
+"""One reply, whatever its source is: told to the core, filled into its track, gated, cancelled as a unit.
 
-Two tasks: one streams the model and cuts its text into chunks, the other speaks them one after the other. `cancel` ends
-both: the model's connection closes, the synthesis stops, and nothing of the reply is posted any more.
+One task asks the source for item after item, so long as there is room for what it makes. `cancel` ends that: the source
+stops, and nothing of the reply is posted any more.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final
 
 from duologue.audio import SAMPLE_RATE_HZ
-from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyText, ToolRequested
-from duologue.core.messages import ToolCall
+from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyHeard, ReplyText, ToolRequested
 from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError, StageTimeout
-from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta, ToolCallRequest, Usage
-from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
+from duologue.ports import reply_source as told
+from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
+from duologue.ports.tts import SpeechAudio, SpeechRequest, SpokenWord
 from duologue.runtime.playout import Chunk, Track
 from duologue.runtime.services import Services
-from duologue.text.chunking import Chunker
-from duologue.text.spoken_text import SpokenTextFilter
+from duologue.runtime.watched import stage_broke
 
-CHUNKS_WAITING_MAX: Final = 32  # beyond it the model's stream is read no further
-UNRELEASED_CHUNKS_MAX: Final = 2  # synthesised before the turn is over: enough to begin with, little to throw away
-TEXT_CHARS_MAX: Final = 20_000  # of one reply, about twenty minutes of speech: the model ran wild, it is cut there
-RECEIVED_CHARS_MAX: Final = 200_000  # the same with thoughts, moods and whatever else is never spoken
-SLICE_CHARS: Final = 2000  # of a delta at a time: a few milliseconds of filtering and chunking
-CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synthesiser
-
-# Adapters have time limits of their own; these catch one that hangs all the same, so that no reply waits for ever.
-LLM_STALL_S_MAX: Final = 45.0
-TTS_STALL_S_MAX: Final = 15.0
-
-Item = TypeVar("Item")
+STAGE: Final = "reply_source"  # what errors of a source are told under
+UNRELEASED_S_MAX: Final = 8.0  # of audio taken before the turn is over; a cascade stops itself before that
+REPLY_CHARS_MAX: Final = 250_000  # of text from any source: above the cascade's own bounds, and a source gone wild
+CHUNK_WORDS_MAX: Final = 50_000  # of word times in one chunk: more than that many characters have; the rest is dropped
+SOURCE_STALL_S_MAX: Final = 60.0  # without an item that is its to give: above the time limits inside a cascade
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class ReplyTools:
     """What a tool call's name tells about it: see `ToolRequested`."""
 
     timeout_s: float | None = None
-    far_side: bool = False
+    remote: bool = False
     cancellable: bool = True
 
 
@@ -49,52 +41,65 @@ class ReplyTools:
 class ReplyContext:
     """What a reply is made with.
 
-    `tool_traits` knows the tools by name; `unique_id` makes a call's id one of a kind; `on_aside` is told what the
-    filter took out.
+    `speech`: the voice. `text_only`: nothing is spoken. `tool_traits` knows the tools by name; `unique_id` makes a
+    call's id one of a kind; `on_aside` is told what was left out of speech, `on_finished` why the text of a reply ended
+    and what was counted for it.
     """
 
     services: Services
-    llm: Llm
-    tts: Tts
+    source: told.ReplySource
     speech: SpeechRequest
+    session: str
     tool_traits: Callable[[str], ReplyTools]
     unique_id: Callable[[str], str]
     on_aside: Callable[[int, str], None]
+    on_finished: Callable[[int, str, Usage | None], None]
+    text_only: bool = False
 
 
 class ReplyRun:
-    """The making of one reply, from the model's stream to audio in its `track`."""
+    """The making of one reply, from its source to audio in its `track`."""
 
     def __init__(self, number: int, context: ReplyContext, *, released: bool) -> None:
         self.number = number
         self.track = Track(number)
         self._context = context
         self._services = context.services
-        self._chunks: asyncio.Queue[tuple[str, bool] | None] = asyncio.Queue(CHUNKS_WAITING_MAX)
         self._released = asyncio.Event()
         if released:
             self._released.set()
-        self._speaking = self._services.spawn(self._speak())
-        self._generating: asyncio.Task[None] | None = None
-        self._cancelled = self._mute = False
+        self._cancelled = self._over = self._is_told = self._heard_told = False
         self._may_use_tools = True
-        self._begun_at = self._services.now()
-        self._text_chars = self._speakable_chars = self._received_chars = 0
-
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """What runs for it."""
-        return [self._speaking, *([self._generating] if self._generating else [])]
+        self._calls = self._text_chars = 0
+        self._reason = ""
+        self._usage: Usage | None = None
+        self._chunk: Chunk | None = None  # that audio and words belong to
+        self._grows = False  # its text is what comes as `TextDelta`
+        if context.text_only:
+            self._chunk, self._grows = self.track.begin_chunk(""), True
+            self._chunk.complete = True  # text is had as soon as it is told
+        # What the source owes: whether it is its turn to tell something, and since when it is asked for that.
+        self._owes = self._is_asked = self._begun = False
+        self._asked_at = 0.0
+        self._broken: DuologueError | None = None
+        self._stream: told.ReplyStream | None = None
+        self._open(told.ReplyRequest(number, context.speech, context.session, context.text_only, released))
+        self._reading = self._services.spawn(self._read())
 
     @property
     def waits_for(self) -> tuple[str, str]:
         """The stage that has the next move, and what fills it."""
-        llm, tts = self._context.llm, self._context.tts
-        return ("tts", tts.name) if self._text_chars else ("llm", f"{llm.name} ({llm.model})")
+        return self._stream.waits_for if self._stream else (STAGE, self._context.source.name)
+
+    # --- what is to be done ---------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
         """Speak `text` as it stands; no model is asked."""
-        self._generating = self._services.spawn(self._recite(text))
+        if self._can_speak(text):
+            self._owes = True
+            self._order(lambda stream: stream.say(text))
+        else:
+            self._text_finished(told.TextFinished())
 
     def generate(self, request: LlmRequest, *, may_use_tools: bool = True) -> None:
         """Ask the model; called again with the tools' results when it has used tools.
@@ -102,239 +107,248 @@ class ReplyRun:
         `may_use_tools` False: it has used them often enough. A call is noted then and not asked for.
         """
         self._may_use_tools = may_use_tools
-        if not self._mute:  # else nobody could hear it: the reply ends with what is made
-            self._generating = self._services.spawn(self._generate(request))
+        self._calls = 0
+        if not self._over:  # else nobody could hear it: the reply ends with what is made
+            self._services.meter.requests += 1
+            self._owes = True
+            self._order(lambda stream: stream.ask(request))
+
+    def finish_text(self) -> None:
+        """The tools that were called end this reply: let what is made be heard."""
+        self._owes = True
+        self._tell_finished(self._reason)
+        self._order(lambda stream: stream.finish())
 
     def recall(self, heard: str, rest: str) -> None:
         """`heard` of this reply was heard elsewhere; speak `rest`, which was not. To be called before all else."""
         self.track.begin_chunk(heard).complete = True
-        if rest.strip():
-            self._chunks.put_nowait((rest, True))
+        if rest.strip() and not self._context.text_only and self._can_speak(rest):
+            self._order(lambda stream: stream.speak(rest, in_text=True))
 
     def filler(self, text: str) -> None:
         """Speak `text` next, if there is room; it enters no history."""
-        if not self._chunks.full():
-            self._chunks.put_nowait((text, False))
+        if not self._context.text_only and self._can_speak(text):
+            self._order(lambda stream: stream.speak(text))
 
     def release(self) -> None:
-        """The turn is over: synthesise on."""
+        """The turn is over: make all of it."""
         self._released.set()
+        self._order(lambda stream: stream.release())
+        if self._context.text_only and self._text_chars:
+            self._tell_heard()
 
     def cancel(self, heard: str) -> None:
         """Stop everything; nothing is posted after this. `heard`: what was not for nothing."""
+        self._tell_finished("cancelled")
         self._cancelled = True
         self._services.meter.wasted_output_chars += max(0, self._text_chars - len(heard))
-        for task in self.tasks:
-            task.cancel()
+        self._reading.cancel()
 
     def finish(self) -> None:
         """It is played out: nothing of it may live on."""
-        if self._generating:
-            self._generating.cancel()
+        self._reading.cancel()
 
-    # --- text -----------------------------------------------------------------------------------------------------
+    # --- to the source --------------------------------------------------------------------------------------------
+
+    def _open(self, request: told.ReplyRequest) -> None:
+        try:
+            self._stream = self._context.source.open(request)
+        except Exception as error:  # as in `_order`
+            self._break(as_ours(error))
+
+    def _order(self, command: Callable[[told.ReplyStream], None]) -> None:
+        """Give the source a command. An error costs the reply, not the session: it may be a stranger's."""
+        self._asked_at = self._now()
+        if self._stream and not self._over:
+            try:
+                command(self._stream)
+            except Exception as error:
+                self._break(as_ours(error))
+
+    def _break(self, error: DuologueError) -> None:
+        self._broken = error
+        if self._begun:
+            self._reading.cancel()
+
+    def _can_speak(self, text: str) -> bool:
+        if not self._context.source.can_speak_text:
+            self._services.note(STAGE, f"{self._context.source.name} speaks no given words, left out: {text!r}")
+        return self._context.source.can_speak_text
+
+    # --- from the source ------------------------------------------------------------------------------------------
+
+    def _now(self) -> float:
+        return self._services.now()
 
     def _post(self, event: Event) -> None:
         if not self._cancelled:
             self._services.post(event)
 
-    async def _recite(self, text: str) -> None:
-        chunker = Chunker()
-        for chunk in [*chunker.push(text), *chunker.flush()]:
-            await self._hand_over(chunk)
-        self._post(ReplyGenerated(self._services.now(), self.number))
-        await self._chunks.put(None)
-
-    async def _generate(self, request: LlmRequest) -> None:
-        calls = 0
+    async def _read(self) -> None:
+        self._begun = True
+        watch = self._services.spawn(self._watch())
         try:
-            calls = await self._stream(request)
-        except DuologueError as error:
-            stage = error.stage if isinstance(error, StageError) else "llm"
-            self._post(ReplyFailed(self._services.now(), self.number, stage, str(error)))
-        self._post(ReplyGenerated(self._services.now(), self.number))
-        if calls == 0:
-            await self._chunks.put(None)
+            await self._fill_track()
+        except asyncio.CancelledError:
+            if self._broken is None:
+                raise
+            self._failed(self._broken)
+        except Exception as error:  # a stranger's source may raise anything
+            self._failed(as_ours(error))
+        finally:
+            watch.cancel()
+        self._over = True
+        self._tell_finished("error")  # unless it was told long ago
+        self.track.finish()
 
-    async def _stream(self, request: LlmRequest) -> int:
-        """Stream one answer of the model into chunks; how many tools it called."""
-        context, begun_at = self._context, self._services.now()
-        chunker, spoken, calls, first = Chunker(), SpokenTextFilter(), 0, True
-        failure: DuologueError | None = None
-        self._services.meter.requests += 1
-        try:
-            async with aclosing(watched("llm", context.llm.stream(request), LLM_STALL_S_MAX)) as items:
-                async for item in items:
-                    if isinstance(item, TextDelta):
-                        if first:
-                            self._services.meter.timing("llm_first_token", self._services.now() - begun_at)
-                            first = False
-                        if not await self._take_text(item.text, chunker, spoken):
-                            break
-                    else:
-                        calls += self._no_text(item)
-        except DuologueError as error:
-            failure = error
-        for chunk in [*chunker.push(self._speakable(spoken, None)), *chunker.flush()]:  # said even after a failure
-            await self._hand_over(chunk)
-        if failure:
-            raise failure
-        return calls
+    async def _fill_track(self) -> None:
+        """Take item after item, each when there is room for it, to the end."""
+        if self._stream is None:  # it could not even be opened
+            raise self._broken or StageError(STAGE, "it opened no stream")
+        if self._broken:
+            raise self._broken
+        async with aclosing(self._stream.items()) as items:
+            while True:
+                self._asked_at, self._is_asked = self._now(), True
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    break
+                self._is_asked = False
+                TAKE[type(item)](self, item)
+                if not self._released.is_set() and self.track.rest_s(0) > UNRELEASED_S_MAX:
+                    await self._released.wait()
+                await self.track.room.wait()
+        if self._chunk and self._grows:
+            self._chunk.complete = True
 
-    async def _take_text(self, text: str, chunker: Chunker, spoken: SpokenTextFilter) -> bool:
-        """Take a delta, a slice at a time, so that a huge one does not hold the loop; whether there is room for
-        more."""
-        text = mended(text)
-        for start in range(0, len(text), SLICE_CHARS):
-            if start:
-                await asyncio.sleep(0)
-            piece = text[start : start + SLICE_CHARS]
-            self._received_chars += len(piece)
-            speakable = self._speakable(spoken, piece)
-            self._speakable_chars += len(speakable)
-            for chunk in chunker.push(speakable):
-                await self._hand_over(chunk)
-            for chars, limit in (
-                (self._speakable_chars, TEXT_CHARS_MAX),
-                (self._received_chars, RECEIVED_CHARS_MAX),
-            ):
-                if chars > limit:
-                    self._services.note("llm", f"cut at {limit} characters")
-                    return False
-        return True
+    async def _watch(self) -> None:
+        """Give up a source that hangs when it is its turn."""
+        while True:
+            due = self._owes and self._is_asked and self._released.is_set()
+            left_s = self._asked_at + SOURCE_STALL_S_MAX - self._now() if due else SOURCE_STALL_S_MAX
+            if left_s <= 0:
+                self._break(StageTimeout(STAGE, f"nothing came for {SOURCE_STALL_S_MAX:g} s"))
+                return
+            await asyncio.sleep(left_s)
 
-    def _no_text(self, item: ToolCallRequest | Usage | LlmFinished) -> int:
-        """Deal with an item that is no text; how many tools it calls."""
-        if isinstance(item, ToolCallRequest):
-            if not self._may_use_tools:
-                self._services.note("llm", f"it was given no tools any more and wants {item.call.name}: left out")
-                return 0
-            self._request_tool(item.call)
-            return 1
-        if isinstance(item, Usage):
-            self._services.meter.usage(item)
-        else:
-            self._finished(item)
-        return 0
+    def _failed(self, error: DuologueError) -> None:
+        stage = error.stage if isinstance(error, StageError) else STAGE
+        self._post(ReplyFailed(self._now(), self.number, stage, str(error)))
 
-    def _finished(self, item: LlmFinished) -> None:
-        for text in item.notes:
-            self._services.note("llm", text)
-        if item.reason not in ("stop", "tool_calls"):
-            self._services.note("llm", f"the model stopped early: {item.reason}")
+    def _take_text(self, item: TextDelta) -> None:
+        text = mended(item.text)
+        self._text_chars += len(text)
+        if self._text_chars > REPLY_CHARS_MAX:
+            raise StageError(STAGE, f"a reply of more than {REPLY_CHARS_MAX} characters")
+        if self._chunk and self._grows:
+            self._chunk.text += text
+        self._post(ReplyText(self._now(), self.number, text))
+        if self._context.text_only and self._released.is_set():
+            self._tell_heard()
 
-    def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
-        text = spoken.flush() if delta is None else spoken.push(delta)
-        for aside in spoken.take_asides():
-            self._context.on_aside(self.number, aside)
-        return text
+    def _begin_chunk(self, item: told.ChunkBegins) -> None:
+        if not self._context.text_only:
+            self._grows = item.text is None
+            self._chunk = self.track.begin_chunk(mended(item.text or ""), in_text=item.in_text)
 
-    def _request_tool(self, call: ToolCall) -> None:
+    def _end_chunk(self, item: told.ChunkEnds) -> None:
+        if self._chunk and not self._context.text_only:
+            self._chunk.complete = item.is_whole
+            self._chunk, self._grows = None, False
+
+    def _take_audio(self, item: SpeechAudio) -> None:
+        if self._context.text_only:
+            return
+        if self._chunk is None:
+            self._begin_chunk(told.ChunkBegins(None))
+        self._services.meter.synthesised_s += len(item.pcm) / 2 / SAMPLE_RATE_HZ
+        self.track.add(item.pcm)
+
+    def _take_word(self, item: SpokenWord) -> None:
+        if self._chunk and len(self._chunk.words) < CHUNK_WORDS_MAX:
+            self._chunk.words.append(item)
+
+    def _take_call(self, item: ToolCallRequest) -> None:
+        call = item.call
+        if not self._may_use_tools:
+            self._services.note("llm", f"it was given no tools any more and wants {call.name}: left out")
+            return
+        self._calls += 1
         traits = self._context.tool_traits(call.name)
         self._post(
             ToolRequested(
-                self._services.now(),
+                self._now(),
                 self.number,
                 self._context.unique_id(call.call_id),
                 mended(call.name),
                 mended(call.arguments),
                 timeout_s=traits.timeout_s,
-                far_side=traits.far_side,
+                remote=traits.remote,
                 cancellable=traits.cancellable,
             )
         )
 
-    async def _hand_over(self, text: str) -> None:
-        self._text_chars += len(text)
-        self._post(ReplyText(self._services.now(), self.number, text))
-        await self._chunks.put((text, True))
+    def _take_usage(self, item: Usage) -> None:
+        self._services.meter.usage(item)
+        so_far = self._usage or Usage(item.model, 0, 0)
+        self._usage = Usage(
+            item.model,
+            so_far.input + item.input,
+            so_far.output + item.output,
+            so_far.cached_input + item.cached_input,
+        )
 
-    # --- speech ---------------------------------------------------------------------------------------------------
+    def _text_finished(self, item: told.TextFinished) -> None:
+        self._reason = item.reason
+        self._owes = self._calls == 0  # else the tools have the next move
+        if self._calls == 0:
+            self._tell_finished(item.reason)
+        self._post(ReplyGenerated(self._now(), self.number))
+        if self._calls == 0:
+            self._order(lambda stream: stream.finish())
 
-    async def _speak(self) -> None:
-        failures = spoken = 0
-        while (waiting := await self._chunks.get()) is not None:
-            if spoken >= UNRELEASED_CHUNKS_MAX:
-                await self._released.wait()
-            await self.track.room.wait()
-            text, in_text = waiting
-            chunk = self.track.begin_chunk(text, in_text=in_text)
-            error = await self._speak_chunk(chunk)
-            spoken += 1
-            failures = failures + 1 if error else 0
-            if error and failures >= CHUNK_FAILURES_MAX:
-                self._post(ReplyFailed(self._services.now(), self.number, "tts", str(error)))
-                self._drain()
-                break
-        self.track.finish()
+    def _take_aside(self, item: told.SourceAside) -> None:
+        self._context.on_aside(self.number, item.text)
 
-    def _drain(self) -> None:
-        """The synthesiser is broken: let the model's task go, it writes for nobody."""
-        self._mute = True
-        if self._generating:
-            self._generating.cancel()
-        while not self._chunks.empty():
-            self._chunks.get_nowait()
+    def _take_failure(self, item: told.SourceFailed) -> None:
+        self._post(ReplyFailed(self._now(), self.number, item.stage, item.error))
 
-    async def _speak_chunk(self, chunk: Chunk) -> DuologueError | None:
-        """Synthesise one chunk, once more if it failed before its first sample; the error, if it stays silent."""
-        for attempt in (1, 2):
-            try:
-                await self._synthesise(chunk)
-            except DuologueError as error:
-                if chunk.samples == 0 and isinstance(error, StageError) and error.retryable and attempt == 1:
-                    self._services.note("tts", f"tried again: {error}")
-                    chunk.words.clear()
-                    continue
-                if chunk.samples == 0:
-                    self._services.note("tts", f"left out: {chunk.text!r}: {error}")
-                    chunk.in_text = False  # it was never heard
-                    return error
-                # It stays incomplete: what it did not come to say is not heard.
-                self._services.note("tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}")
-                return None
-            break
-        chunk.complete = True
-        return None
+    def _take_note(self, item: told.SourceNote) -> None:
+        self._services.note(item.stage, item.text)
 
-    async def _synthesise(self, chunk: Chunk) -> None:
-        context, begun_at = self._context, self._services.now()
-        speech = context.tts.synthesise(replace(context.speech, text=chunk.text))
-        async with aclosing(watched("tts", speech, TTS_STALL_S_MAX)) as items:
-            async for item in items:
-                if not isinstance(item, SpeechAudio):
-                    chunk.words.append(item)
-                    continue
-                if chunk.samples == 0:
-                    self._services.meter.timing("tts_first_audio", self._services.now() - begun_at)
-                self._services.meter.synthesised_s += len(item.pcm) / 32_000
-                self.track.add(item.pcm)
-                await self.track.room.wait()
+    def _take_timing(self, item: told.StageTiming) -> None:
+        self._services.meter.timing(item.step, item.seconds)
+
+    # --- told once ------------------------------------------------------------------------------------------------
+
+    def _tell_finished(self, reason: str) -> None:
+        if not self._is_told and not self._cancelled:
+            self._is_told = True
+            self._context.on_finished(self.number, reason, self._usage)
+
+    def _tell_heard(self) -> None:
+        if not self._heard_told:
+            self._heard_told = True
+            self._post(ReplyHeard(self._now(), self.number))
 
 
-async def watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: float) -> AsyncGenerator[Item, None]:
-    """`items`, closed with this generator, and what goes wrong in them as `StageError`.
-
-    `StageTimeout` when the next one does not come within `stall_s_max`. An adapter that raises what its port does not
-    speak of costs a reply, not the session.
-    """
-    async with aclosing(items):
-        while True:
-            try:
-                async with asyncio.timeout(stall_s_max):
-                    item = await anext(items)
-            except StopAsyncIteration:
-                return
-            except TimeoutError as error:
-                raise StageTimeout(stage, f"nothing came for {stall_s_max:g} s") from error
-            except DuologueError:
-                raise
-            except Exception as error:  # a stranger's adapter may raise anything
-                raise stage_broke(stage, error) from error
-            yield item
+TAKE: Final[Mapping[type, Callable[[ReplyRun, Any], None]]] = {
+    TextDelta: ReplyRun._take_text,
+    SpeechAudio: ReplyRun._take_audio,
+    SpokenWord: ReplyRun._take_word,
+    ToolCallRequest: ReplyRun._take_call,
+    Usage: ReplyRun._take_usage,
+    told.ChunkBegins: ReplyRun._begin_chunk,
+    told.ChunkEnds: ReplyRun._end_chunk,
+    told.TextFinished: ReplyRun._text_finished,
+    told.SourceFailed: ReplyRun._take_failure,
+    told.SourceAside: ReplyRun._take_aside,
+    told.SourceNote: ReplyRun._take_note,
+    told.StageTiming: ReplyRun._take_timing,
+}
 
 
-def stage_broke(stage: str, error: Exception) -> StageError:
-    """What an adapter raised that is none of our errors, as one."""
-    hint = f"The {stage} adapter should raise StageError: report it to its author"
-    return StageError(stage, f"{type(error).__name__}: {error}", hint=hint)
+def as_ours(error: Exception) -> DuologueError:
+    """What a source raised, as one of our tree."""
+    return error if isinstance(error, DuologueError) else stage_broke(STAGE, error)

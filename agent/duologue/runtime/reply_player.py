@@ -1,15 +1,17 @@
 """What the session says: replies being made, the one being played, those that were cut and may be reported on yet."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import SAMPLE_RATE_HZ, Frame
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.ports.llm import LlmRequest
 from duologue.ports.transport import Transport
 from duologue.runtime.playout import Playout, PlayoutListener, Track
 from duologue.runtime.reply import ReplyContext, ReplyRun
+from duologue.runtime.services import Services
 
 CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
 
@@ -17,22 +19,28 @@ CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
 class ReplyPlayer:
     """Carries out the core's actions on replies.
 
-    `context`: made anew for each reply, since a pack may have changed voice and model. `request`: the prompt of a reply
+    `context`: made for each reply, by what is wanted of it and who speaks. `request`: the prompt of a reply
     now; its second argument allows tools.
     """
 
     def __init__(
         self,
         transport: Transport,
+        services: Services,
         context: Callable[[act.BeginReply], ReplyContext],
         request: Callable[[int, bool], LlmRequest],
+        *,
         on_failed: Callable[[Exception], None],
+        on_played: Callable[[Frame], None] | None = None,
     ) -> None:
+        """`on_played` is told each frame that is sent, with the session second at which it is due to sound."""
         self._transport = transport
         self._make_context = context
         self._request = request
-        self._services = context().services
-        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed))
+        self._services = services
+        behind_s = asyncio.get_running_loop().time() - services.now()  # the loop's clock and the session's
+        on_sent = on_played and (lambda frame: on_played(Frame(frame.pcm, frame.at - behind_s)))
+        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed, on_sent))
         self._runs: dict[int, ReplyRun] = {}
         self._cut_tracks: dict[int, Track] = {}
         self._released_at: tuple[int, float] = (0, 0.0)
@@ -42,7 +50,7 @@ class ReplyPlayer:
     def begin(self, action: act.BeginReply) -> None:
         """Make a reply; play it at once unless it is speculative."""
         meter = self._services.meter
-        run = self._run(action.reply, released=not action.speculative)
+        run = self._run(action)
         meter.replies += 1
         meter.speculative += action.speculative
         if not action.speculative:
@@ -58,6 +66,10 @@ class ReplyPlayer:
         self._services.meter.speculative_used += 1
         run.release()
         self._play(run)
+
+    def finish(self, action: act.FinishReply) -> None:
+        """No more text comes: let what is made be heard, and end."""
+        self._runs[action.reply].finish_text()
 
     def go_on(self, action: act.ContinueReply) -> None:
         """Ask the model again, with the tools' results."""
@@ -100,9 +112,9 @@ class ReplyPlayer:
         if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
             services.post(ev.ReplyEnded(services.now(), action.reply, heard, cut=True))
 
-    def revive(self, reply: int, heard: str, rest: str) -> None:
+    def revive(self, action: act.BeginReply, heard: str, rest: str) -> None:
         """Take over a reply that waits for its tools: `heard` was heard in another process, `rest` is said now."""
-        run = self._run(reply, released=True)
+        run = self._run(action)
         run.recall(heard, rest)
         self._play(run)
 
@@ -150,8 +162,9 @@ class ReplyPlayer:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _run(self, number: int, *, released: bool) -> ReplyRun:
-        run = self._runs[number] = ReplyRun(number, self._make_context(), released=released)
+    def _run(self, action: act.BeginReply) -> ReplyRun:
+        context = self._make_context(action)
+        run = self._runs[action.reply] = ReplyRun(action.reply, context, released=not action.speculative)
         return run
 
     def _play(self, run: ReplyRun) -> None:

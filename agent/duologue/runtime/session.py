@@ -26,14 +26,17 @@ from duologue.core.policy import Policy
 from duologue.core.words import mended
 from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
 from duologue.ports.asr import AsrContext
-from duologue.ports.llm import Llm, LlmRequest
+from duologue.ports.judge import JudgeContext
+from duologue.ports.llm import Llm, LlmRequest, Usage
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
+from duologue.runtime.cascade import CascadeSource
+from duologue.runtime.judging import Judging
 from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
 from duologue.runtime.services import Services
-from duologue.runtime.session_setup import Aside, Note, Persona, SessionEvent, SessionSetup
+from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup
 from duologue.runtime.shell import CarryOut, Observer, Shell
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
@@ -67,17 +70,31 @@ class Session:
         self._shell = Shell(self._make_conversation(), self._crash)
         services = Services(self.now, self.post, self.note, self._spawn, self.meter)
         self._services = services
+        stages = setup.stages
+        self._judging = Judging(stages.judges, JudgeContext(self.id, self._persona.language), services)
         self._speech_input = SpeechInput(
-            setup.stages.vad, setup.stages.asr, services, asr_context=self._asr_context, on_deaf=self._deaf
+            stages.vad,
+            stages.asr,
+            services,
+            judging=self._judging,
+            asr_context=self._asr_context,
+            on_deaf=self._deaf,
         )
         remote_tools = setup.remote_tools or snapshot.remote_tools(setup.snapshot or {})
         self._tool_runner = ToolRunner(setup.tools, remote_tools, services)
-        self._reply_player = ReplyPlayer(transport, self._reply_context, self._request, self._playout_failed)
+        self._reply_player = ReplyPlayer(
+            transport,
+            services,
+            self._reply_context,
+            self._request,
+            on_failed=self._playout_failed,
+            on_played=self._judging.hear_agent if stages.judges else None,
+        )
         self._shell.begin(setup.traced(self.id, self._trace_header), self._carry_out())  # last: it opens a file
 
     def _asr_context(self) -> AsrContext:
         persona = self._persona
-        return AsrContext(persona.language, persona.phrases, persona.languages)
+        return AsrContext(persona.language, persona.phrases, persona.languages, session=self.id)
 
     def _make_conversation(self) -> Conversation:
         setup = self._setup
@@ -120,6 +137,7 @@ class Session:
     async def __aenter__(self) -> Self:
         if not self._llm.is_language_model:
             self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
+        self._judging.begin()
         self._spawn(self._run_transport())
         if accompany := getattr(self.transport, "accompany", None):
             self._spawn(accompany(self))
@@ -131,8 +149,10 @@ class Session:
         return self
 
     def _revive(self, live: int) -> None:
-        if waiting := snapshot.waiting_reply(self._setup.snapshot or {}, live):
-            self._reply_player.revive(live, *waiting)
+        reply = self.conversation.core.state.reply
+        if reply and (waiting := snapshot.waiting_reply(self._setup.snapshot or {}, live)):
+            action = act.BeginReply(live, reply.turn, persona=reply.persona, tag=reply.tag, options=reply.options)
+            self._reply_player.revive(action, *waiting)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -368,16 +388,16 @@ class Session:
         self.post(ev.PolicyChanged(self.now(), policy))
 
     def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
-        """The result of a tool that the far side ran (`RunTool` with `far_side`)."""
+        """The result of a tool that the far side ran (`RunTool` with `remote`)."""
         self.post(ev.ToolReturned(self.now(), call_id, mended(output), failed))
 
     def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
-        """The far side offers these tools from now on; calls come as `RunTool` with `far_side` in `events`."""
+        """The far side offers these tools from now on; calls come as `RunTool` with `remote` in `events`."""
         self._tool_runner.set_remote(specs)
 
     def use_persona(self, persona: Persona, *, greet: bool = False) -> None:
-        """Another persona speaks from the next turn or reply on, never in the middle of one; its greeting comes first if
-        `greet`. What the one before is saying is said to its end, in that one's voice.
+        """Another persona speaks from the next turn or reply on, never in the middle of one; its greeting comes first
+        if `greet`. What the one before is saying is said to its end, in that one's voice.
 
         Raises `ProtocolError` beyond 32 personas in one session.
         """
@@ -399,24 +419,29 @@ class Session:
 
     def _reply_context(self, action: act.BeginReply) -> ReplyContext:
         """What a reply is made with: all of it its own persona's, whoever is to speak next."""
-        persona = self._personas.get(action.persona, self._persona)
+        persona, stages = self._personas.get(action.persona, self._persona), self._setup.stages
         speech = persona.speech_in(self.conversation.language)
         if action.options.voice is not None:
             speech = replace(speech, voice=action.options.voice)
         return ReplyContext(
             services=self._services,
-            llm=persona.llm or self._setup.stages.llm,
-            tts=self._setup.stages.tts,
+            source=stages.reply_source or CascadeSource(persona.llm or stages.llm, stages.tts),
             speech=speech,
+            session=self.id,
             tool_traits=self._tool_runner.traits,
             unique_id=self._tool_runner.unique_id,
             on_aside=self._aside,
+            on_finished=self._reply_finished,
+            text_only=action.options.text_only,
         )
 
     def _aside(self, reply: int, text: str) -> None:
         now = self.now()
         self.trace.note(now, "llm", "not spoken", reply=reply, aside=text)
         self._shell.tell(Aside(now, reply, text))
+
+    def _reply_finished(self, reply: int, reason: str, usage: Usage | None) -> None:
+        self._shell.tell(ReplyFinished(self.now(), reply, reason, usage))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         options = self.conversation.options(reply)
@@ -426,6 +451,7 @@ class Session:
             tools=specs if tools else (),
             temperature=options.temperature,
             output_tokens_max=options.output_tokens_max,
+            tool_choice=options.tool_choice if tools else "auto",
             session=self.id,
         )
 

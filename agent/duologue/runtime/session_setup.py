@@ -9,7 +9,9 @@ from duologue.core.events import Event
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
 from duologue.ports.asr import Asr
-from duologue.ports.llm import Llm
+from duologue.ports.judge import Judge
+from duologue.ports.llm import Llm, Usage
+from duologue.ports.reply_source import ReplySource
 from duologue.ports.stage import Stage
 from duologue.ports.tts import SpeechRequest, Tts
 from duologue.ports.vad import Vad
@@ -20,13 +22,18 @@ from duologue.stages import STAGES
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The stages that sessions share, a field for each row of `duologue.stages.STAGES`."""
+    """The stages that sessions share: a field for each row of `duologue.stages.STAGES`, and a reply source.
+
+    `judges`: those that hear both sides. `reply_source`: makes the replies instead of `llm` and `tts` (None: these do,
+    as a cascade); `llm` then only summarises.
+    """
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
-    judges: tuple[Stage, ...] = ()
+    judges: tuple[Judge, ...] = ()
+    reply_source: ReplySource | None = None
 
     def named(self) -> list[tuple[str, Stage]]:
         """Each with its stage's name ("asr"), in the order of the table."""
@@ -41,8 +48,9 @@ class Stages:
         return names
 
     def all(self) -> tuple[Stage, ...]:
-        """In the order of the table."""
-        return tuple(stage for _, stage in self.named())
+        """In the order of the table; a reply source last."""
+        others: tuple[Stage, ...] = () if self.reply_source is None else (self.reply_source,)
+        return (*(stage for _, stage in self.named()), *others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +98,21 @@ class Note:
     text: str
 
 
-SessionEvent = Event | Action | Aside | Note
+@dataclass(frozen=True, slots=True)
+class ReplyFinished:
+    """The text of `reply` is whole, or as whole as it will be; its audio may still be made and heard.
+
+    `reason`: the endpoint's word (`stop`, `length`, `tool_calls`, `content_filter`, …), `cancelled` or `error`.
+    `usage`: the tokens of all its requests together, or None where nobody counted.
+    """
+
+    at: float
+    reply: int
+    reason: str
+    usage: Usage | None = None
+
+
+SessionEvent = Event | Action | Aside | Note | ReplyFinished
 
 
 @dataclass(frozen=True, slots=True)

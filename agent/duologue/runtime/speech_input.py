@@ -14,11 +14,12 @@ from duologue.core.events import (
     SpeechStopped,
 )
 from duologue.errors import ConfigurationError, DuologueError, StageError
-from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
+from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 from duologue.ports.vad import Onset, Vad
+from duologue.runtime.judging import Judging
 from duologue.runtime.overruns import Overruns
-from duologue.runtime.reply import stage_broke
 from duologue.runtime.services import Services
+from duologue.runtime.watched import stage_broke
 
 PREROLL_SECONDS: Final = 0.3  # before the onset: a detector is sure of a plosive only after it
 RING_FRAMES: Final = 100  # 2 s: an onset may be reported late, and a wary hold later still
@@ -78,11 +79,11 @@ class Recognition:
         self._stream: AsrStream | None = None
         self.task = services.spawn(self._run())
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """One more frame of the turn."""
         self._frames.append(frame)
         if self._stream:
-            self._stream.push(frame)
+            self._stream.push_frame(frame)
 
     def finalise(self, mark: int) -> None:
         """Ask for the final to all frames so far."""
@@ -106,7 +107,7 @@ class Recognition:
         self._stream = stream = self._asr.open(self._asr_context())
         try:
             for frame in list(self._frames):
-                stream.push(frame)
+                stream.push_frame(frame)
             if self._mark:
                 stream.finalise(self._mark)
             async with aclosing(_hypotheses(stream)) as hypotheses:
@@ -148,11 +149,13 @@ class SpeechInput:
         asr: Asr,
         services: Services,
         *,
+        judging: Judging,
         asr_context: Callable[[], AsrContext],
         on_deaf: Callable[[StageError], None],
     ) -> None:
-        """`asr_context`: what a recogniser may know, asked anew for each turn. `on_deaf` is told when the detector
-        fails for good."""
+        """`judging`: who hears along. `asr_context`: what a recogniser may know, asked anew for each turn. `on_deaf` is
+        told when the detector fails for good."""
+        self._judging = judging
         self._asr = asr
         self._services = services
         self._asr_context = asr_context
@@ -176,10 +179,11 @@ class SpeechInput:
         self._ring.append(frame)
         self._services.meter.user_audio_s += FRAME_SECONDS
         for recognition in self._recognitions.values():
-            recognition.push(frame)
+            recognition.push_frame(frame)
+        self._judging.hear_user(frame)
         begun_at = self._services.now()
         try:
-            heard = self._detector.push(frame)
+            heard = self._detector.push_frame(frame)
         except StageError as error:
             self._detector_failed(error, frame)
         except Exception as error:  # a stranger's adapter may raise anything; a session survives a frame
@@ -197,6 +201,8 @@ class SpeechInput:
             self._voiced = on
             now = self._services.now()
             self._services.post(SpeechStarted(now, at) if on else SpeechStopped(now, at))
+            if not on:
+                self._judging.pause_turn(at)
 
     def _detector_failed(self, error: StageError, frame: Frame) -> None:
         """Begin anew with a fresh detector, which knows of no voice: if there is one, it reports it once more."""
@@ -212,6 +218,7 @@ class SpeechInput:
     def open(self, turn: int, since: float) -> None:
         """Recognise `turn` from a little before `since` on."""
         frames = [frame for frame in self._ring if frame.end > since - PREROLL_SECONDS]
+        self._judging.begin_turn(turn, since)
         self._recognitions[turn] = Recognition(turn, self._asr, self._services, frames, self._asr_context)
 
     def finalise(self, turn: int, mark: int) -> None:
@@ -222,9 +229,16 @@ class SpeechInput:
     def close(self, turn: int) -> None:
         """Drop the recognition of `turn`."""
         if recognition := self._recognitions.pop(turn, None):
+            self._judging.end_turn(turn)
             recognition.task.cancel()
 
     def close_all(self) -> None:
-        """Drop all recognitions."""
+        """The session is over: drop all recognitions, the judges, and what the recogniser keeps for it."""
+        self._judging.close()
         for turn in list(self._recognitions):
             self.close(turn)
+        if isinstance(self._asr, KeepsSessions):
+            try:
+                self._asr.end_session(self._asr_context().session)
+            except Exception as error:  # a stranger's adapter may raise anything; the session is over all the same
+                self._services.note("asr", f"at the end of the session: {stage_broke('asr', error)}")

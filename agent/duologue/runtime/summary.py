@@ -5,8 +5,9 @@ from typing import Final
 
 from duologue.core.messages import Message
 from duologue.ports.llm import Llm, LlmRequest, TextDelta, Usage
+from duologue.runtime.cascade import LLM_STALL_S_MAX
 from duologue.runtime.meter import Meter
-from duologue.runtime.reply import LLM_STALL_S_MAX, watched
+from duologue.runtime.watched import watched
 
 OUTPUT_TOKENS_MAX: Final = 400
 SUMMARISE: Final = (

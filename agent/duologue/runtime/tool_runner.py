@@ -40,7 +40,7 @@ class ToolRunner:
     def traits(self, name: str) -> ReplyTools:
         """Time-out, who runs it, whether it can be stopped."""
         if name in self._remote:
-            return ReplyTools(far_side=True)
+            return ReplyTools(remote=True)
         return self._tools[name].traits if name in self._tools else ReplyTools()
 
     def set_remote(self, specs: Iterable[ToolSpec]) -> None:
@@ -61,7 +61,7 @@ class ToolRunner:
 
     def run(self, action: RunTool) -> None:
         """Start a tool of ours. One of the far side is sent over by whoever reads the session's events."""
-        if not action.far_side:
+        if not action.remote:
             self._running[action.call_id] = (action, self._services.spawn(self._run(action)))
 
     def cancel(self, action: CancelTool) -> None:

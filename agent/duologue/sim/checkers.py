@@ -96,9 +96,8 @@ class QueuesAreBounded(Checker):
 
 def _last_reply(history: History) -> int:
     """Where the last reply begins, with the tools that it used."""
-    spoke = [item.reply for item in history.items if isinstance(item, AgentItem | CallItem)]
-    owns = [index for index, item in enumerate(history.items) if getattr(item, "reply", None) == (spoke or [None])[-1]]
-    return owns[0] if owns else -1
+    said = [(index, item.reply) for index, item in enumerate(history.items) if isinstance(item, AgentItem | CallItem)]
+    return next((index for index, reply in said if reply == said[-1][1]), -1)
 
 
 class ClosedIsOver(Checker):

@@ -68,7 +68,7 @@ class TruthStream:
         self._mute = asr.strikes("asr mute")
         self._fails_at = asr.rng.randint(5, 80) if asr.strikes("asr failing") else None
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Take one frame."""
         if self._first is None:
             self._first = frame.at

@@ -19,6 +19,7 @@ from duologue.ports.asr import AsrContext, Hypothesis
 
 VOICED_PEAK: Final = 1500  # as `ScriptedVad` has it
 STREAMS_KEPT: Final = 100
+CONNECTIONS_MAX: Final = 1000  # the oldest is dropped: a process that dies tells no ends
 _SLACK: Final = 1e-9
 
 
@@ -49,8 +50,8 @@ class ScriptedAsr:
     """The `scripted` recogniser: each stream takes the next of `utterances`; after the last, turns have no words.
 
     A string stands for `Utterance(string)`; a function is asked for each turn by its number, from 0. `streams`: those
-    that
-    were opened, in order, `contexts`: what each was told; the newest `STREAMS_KEPT` of them. `opened`: how many in all.
+    that were opened, in order, `contexts`: what each was told; the newest `STREAMS_KEPT` of them. `opened`: how many in
+    all. `connections`: for each session that is not over, how many turns went over the connection that it keeps.
     """
 
     name = "scripted"
@@ -67,6 +68,7 @@ class ScriptedAsr:
         self.streams: deque[ScriptedAsrStream] = deque(maxlen=STREAMS_KEPT)
         self.contexts: deque[AsrContext] = deque(maxlen=STREAMS_KEPT)
         self.opened = 0
+        self.connections: dict[str, int] = {}
 
     async def warm_up(self) -> None:
         """There is nothing to load."""
@@ -78,6 +80,10 @@ class ScriptedAsr:
     def probe(cls) -> str:
         """Always there."""
         return ""
+
+    def end_session(self, session: str) -> None:
+        """Hang up for `session`."""
+        self.connections.pop(session, None)
 
     def expect(self, *utterances: Utterance | str) -> None:
         """Add turns to the end of the script."""
@@ -91,6 +97,10 @@ class ScriptedAsr:
         elif self._utterances:
             said = self._utterances.popleft()
         self.opened += 1
+        if context.session:
+            self.connections[context.session] = self.connections.get(context.session, 0) + 1
+            if len(self.connections) > CONNECTIONS_MAX:
+                del self.connections[next(iter(self.connections))]
         utterance = Utterance(said) if isinstance(said, str) else said
         if self._final_delay_s is not None:
             utterance = replace(utterance, final_delay_s=self._final_delay_s)
@@ -119,7 +129,7 @@ class ScriptedAsrStream:
         self._changed = asyncio.Event()
         self.closed = False
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Take one frame; a voiced one brings the text on."""
         if self.closed:
             return

@@ -29,9 +29,10 @@ def split_tokens(text: str) -> list[str]:
 class ScriptedReply:
     """One answer. `tokens`, if given, is streamed instead of `text`. `first_token_s`, then `token_s` a token: seconds.
 
-    `tool_calls` come whole after the text. `fail_after`: break off after so many tokens, 0 for before the first, with
-    `error` or else a retryable `StageError`; an `error` alone is raised after the last token. `usage`: None to count
-    the tokens. `reason`: empty for the one that fits.
+    `tool_calls` come whole after the text, those that the request's `tool_choice` and `parallel_tool_calls` allow.
+    `fail_after`: break off after so many tokens, 0 for before the first, with `error` or else a retryable `StageError`;
+    an `error` alone is raised after the last token. `usage`: None to count the tokens. `reason`: empty for the one that
+    fits.
     """
 
     text: str = ""
@@ -155,8 +156,18 @@ class ScriptedLlm:
             raise reply.error or StageError(
                 "llm", f"the script breaks off after {reply.fail_after} tokens", retryable=True
             )
-        for call in reply.tool_calls:
+        calls = _allowed(reply.tool_calls, request)
+        for call in calls:
             yield ToolCallRequest(call)
         words_asked = sum(len(split_tokens(message.text)) for message in request.messages)
         yield reply.usage or Usage(self._model, input=words_asked, output=len(tokens))
-        yield LlmFinished(reply.reason or ("tool_calls" if reply.tool_calls else "stop"), reply.notes)
+        yield LlmFinished(reply.reason or ("tool_calls" if calls else "stop"), reply.notes)
+
+
+def _allowed(calls: tuple[ToolCall, ...], request: LlmRequest) -> tuple[ToolCall, ...]:
+    """Those of `calls` that the request lets a model make."""
+    if request.tool_choice == "none":
+        return ()
+    if request.tool_choice not in ("auto", "required"):
+        calls = tuple(call for call in calls if call.name == request.tool_choice)
+    return calls[:1] if request.parallel_tool_calls is False else calls

@@ -33,7 +33,7 @@ class ScriptedVad:
     By default any frame with a peak above 1500 is voiced, an onset is reported with the first one (20 ms) and an offset
     60 ms after the last one. With `speech`, a list of (onset, offset) in session seconds, loudness is not looked at.
     `faults`:
-    numbers of the frames (of all streams together, from 0) whose `push` raises a `StageError`.
+    numbers of the frames (of all streams together, from 0) whose `push_frame` raises a `StageError`.
     """
 
     name = "scripted"
@@ -83,16 +83,12 @@ class ScriptedVadStream:
     def __init__(self, script: VadScript, count_frame: Callable[[], None]) -> None:
         self._script = script
         self._count_frame = count_frame
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything heard."""
         self._speaking = False
         self._since: float | None = None
         self._until = 0.0
         self._planned = deque(self._script.speech or ())
 
-    def push(self, frame: Frame) -> Onset | Offset | None:
+    def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame."""
         self._count_frame()
         if self._script.speech is not None:

@@ -182,7 +182,7 @@ class SphinxStream:
         self._hypotheses = HypothesisQueue()
         self._submit(partial(_prepared, self._turn), mark=None)
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Take one frame; begin a step when enough is new."""
         if self._hypotheses.closed:
             return

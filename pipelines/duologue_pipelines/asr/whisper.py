@@ -161,7 +161,7 @@ class WhisperStream:
         self._last: Hypothesis | None = None
         self._hypotheses = HypothesisQueue()
 
-    def push(self, frame: Frame) -> None:
+    def push_frame(self, frame: Frame) -> None:
         """Take one frame; begin a partial when enough is new and a worker is free."""
         if self._hypotheses.closed:
             return

@@ -7,6 +7,7 @@ end without a finish.
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,8 @@ from duologue_pipelines.llm.thinking import ThoughtFilter
 
 ARGUMENT_CHARS_MAX: Final = 1 << 20  # of all tool calls of one answer
 CACHE_KEY_CHARS_MAX: Final = 64  # OpenAI's bound on prompt_cache_key
+NAME_CHARS_MAX: Final = 64  # OpenAI's bound on the name of a message's author
+_NO_NAME: Final = re.compile(r"[\s<|\\/>]+")  # what it takes in none
 _DONE: Final = "[DONE]"
 _IMAGE_SCHEMES: Final = ("http://", "https://", "data:image/")
 
@@ -33,13 +36,14 @@ class Dialect:
     `usage`: token counts at the end of the stream (`stream_options`). `tokens_field`: how it calls the bound
     on the output (OpenAI's newer models refuse `max_tokens`, most compatible servers know nothing else).
     `temperature`: whether it may be set (reasoning models refuse it). `cache_key`: OpenAI's hint which prompt
-    cache to use.
+    cache to use. `parallel`: whether it may be told how many tools an answer calls.
     """
 
     usage: bool = True
     tokens_field: str = "max_tokens"
     temperature: bool = True
     cache_key: bool = False
+    parallel: bool = True
 
     def concede(self, refusal: str) -> "Dialect | None":
         """The dialect to try next after a 400 or 422 with this text;
@@ -55,6 +59,8 @@ class Dialect:
             return replace(self, tokens_field="max_completion_tokens")
         if self.temperature and "temperature" in said:
             return replace(self, temperature=False)
+        if self.parallel and "parallel_tool_calls" in said:
+            return replace(self, parallel=False)
         return None
 
 
@@ -74,6 +80,10 @@ def request_body(request: LlmRequest, model: str, dialect: Dialect) -> dict[str,
             }
             for tool in request.tools
         ]
+        if request.tool_choice != "auto":
+            body["tool_choice"] = _tool_choice(request.tool_choice)
+        if request.parallel_tool_calls is not None and dialect.parallel:
+            body["parallel_tool_calls"] = request.parallel_tool_calls
     if dialect.usage:
         body["stream_options"] = {"include_usage": True}
     if request.temperature is not None and dialect.temperature:
@@ -84,6 +94,10 @@ def request_body(request: LlmRequest, model: str, dialect: Dialect) -> dict[str,
         body["prompt_cache_key"] = cache_key(request.session)
     whole: dict[str, Any] = with_whole_characters(body)
     return whole
+
+
+def _tool_choice(choice: str) -> Any:
+    return choice if choice in ("none", "required") else {"type": "function", "function": {"name": choice}}
 
 
 def cache_key(session: str) -> str:
@@ -110,6 +124,8 @@ def message_json(message: Message) -> dict[str, Any]:
         ]
     if message.role == "tool":
         result["tool_call_id"] = message.call_id
+    if name := _NO_NAME.sub("_", message.name)[:NAME_CHARS_MAX]:
+        result["name"] = name
     return result
 
 

@@ -36,13 +36,17 @@ class GatedStream:
     ) -> None:
         self._model = model
         self._hysteresis = Hysteresis(thresholds)
-        self._mode = mode
+        self._gate = webrtcvad.Vad(mode)
         self._pre_roll_samples = pre_roll_windows * WINDOW_SAMPLES
         self._hold_seconds = hold_seconds
+        self._state: SileroState | None = None
+        # The pre-roll may hold a whole syllable, onset and offset: one is told now, the other with the next frame.
+        self._events: deque[Onset | Offset] = deque()
+        self._open_until = -1.0
+        self._waiting: deque[Samples] = deque()
         self._waiting_samples = 0
-        self.reset()
 
-    def push(self, frame: Frame) -> Onset | Offset | None:
+    def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame: 2 µs with the gate shut, one window of Silero (now and then) with it open."""
         self._waiting.append(frame.samples)
         self._waiting_samples += len(frame.samples)
@@ -53,17 +57,6 @@ class GatedStream:
         else:
             self._judge(frame.end)
         return self._events.popleft() if self._events else None
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        self._gate = webrtcvad.Vad(self._mode)
-        self._hysteresis.reset()
-        self._state: SileroState | None = None
-        # The pre-roll may hold a whole syllable, onset and offset: one is told now, the other with the next frame.
-        self._events: deque[Onset | Offset] = deque()
-        self._open_until = -1.0
-        self._waiting: deque[Samples] = deque()
-        self._waiting_samples = 0
 
     def _shut(self) -> None:
         self._state = None

@@ -37,10 +37,6 @@ class Hysteresis:
 
     def __init__(self, thresholds: Thresholds) -> None:
         self._thresholds = thresholds
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything; the next event is an onset."""
         self._told: float | None = None  # the latest time reported: none may be earlier
         self._end_run()
 

@@ -125,7 +125,7 @@ class SileroStream:
         self._state = SileroState()
         self._pending = np.empty(0, np.float32)
 
-    def push(self, frame: Frame) -> Onset | Offset | None:
+    def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame. At most one window is completed by 20 ms, so at most one event comes of it."""
         self._pending = np.concatenate((self._pending, to_float(frame.samples)))
         if len(self._pending) < WINDOW_SAMPLES:
@@ -134,12 +134,6 @@ class SileroStream:
         end = frame.end - len(self._pending) / SAMPLE_RATE_HZ
         probability = float(self._model.run(window[np.newaxis], self._state)[0])
         return self._hysteresis.add_probability(probability, end - WINDOW_SECONDS, end)
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        self._hysteresis.reset()
-        self._state = SileroState()
-        self._pending = np.empty(0, np.float32)
 
 
 class SileroVad:

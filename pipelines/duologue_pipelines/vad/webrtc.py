@@ -21,19 +21,13 @@ class WebrtcStream:
     """The detector's state for one session."""
 
     def __init__(self, mode: int, thresholds: Thresholds) -> None:
-        self._mode = mode
+        self._detector = webrtcvad.Vad(mode)
         self._hysteresis = Hysteresis(thresholds)
-        self.reset()
 
-    def push(self, frame: Frame) -> Onset | Offset | None:
+    def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame."""
         voiced = self._detector.is_speech(frame.pcm, SAMPLE_RATE_HZ)
         return self._hysteresis.add_probability(float(voiced), frame.at, frame.end)
-
-    def reset(self) -> None:
-        """Forget everything heard."""
-        self._detector = webrtcvad.Vad(self._mode)
-        self._hysteresis.reset()
 
 
 class WebrtcVad:

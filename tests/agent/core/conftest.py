@@ -18,6 +18,7 @@ from duologue.core.events import (
     SpeechStarted,
     SpeechStopped,
 )
+from duologue.core.history import AgentItem, UserItem
 from duologue.core.policy import (
     BargeInPolicy,
     EndpointingPolicy,
@@ -92,7 +93,11 @@ class Talk:
     @property
     def said(self) -> list[tuple[str, str]]:
         """The history, as (who, text)."""
-        return [("user" if hasattr(item, "turn") else "agent", item.text) for item in self.conversation.history]
+        return [
+            ("user" if isinstance(item, UserItem) else "agent", item.text)
+            for item in self.conversation.history
+            if isinstance(item, UserItem | AgentItem)
+        ]
 
     # --- the ways to the phases -----------------------------------------------------------------------------------
 
@@ -147,7 +152,7 @@ def begin() -> Begin:
         "limits": LimitsPolicy,
     }
 
-    def make(system: str = "Be kind.", pack: str = "test", **options: Any) -> Talk:
+    def make(instructions: str = "Be kind.", persona: str = "test", **options: Any) -> Talk:
         policy = Policy(
             **{
                 name: kind(**{key: options.pop(key) for key in list(options) if key in kind.__dataclass_fields__})
@@ -155,6 +160,6 @@ def begin() -> Begin:
             }
         )
         assert not options, f"no policy has {options}"
-        return Talk(Conversation(policy, system=system, pack=pack), policy)
+        return Talk(Conversation(policy, instructions=instructions, persona=persona), policy)
 
     return make

@@ -53,7 +53,7 @@ def sample(kind, at):
     values = {"at": at, "since": at, "until": at, "turn": 99, "mark": 1, "text": "text", "error": "it broke",
               "images": ("data:,",), "name": "other", "system": "Be other.", "automatic": True, "reason": "bye",
               "reply": 99, "heard": "", "stage": "llm", "call_id": "none", "arguments": "{}", "output": "", "items": 7,
-              "samples": 1}  # fmt: skip
+              "samples": 1, "judge": "ear"}  # fmt: skip
     if kind is ev.TypedTurn:
         return ev.TypedTurn(at, "text")
     return kind(**{f: values[f] for f, field in kind.__dataclass_fields__.items() if f in values and required(field)})
@@ -82,7 +82,7 @@ def test_an_event_is_taken_or_refused_and_then_nothing_has_changed(begin, way, k
     step = STEP_OF.get(kind)
     if phase == Phase.CLOSED:
         assert refused == (kind in (*STEP_OF, ev.TypedTurn, ev.ImagesShown, ev.ReplyRequested, ev.SayRequested,
-                                    ev.InterruptRequested, ev.PackChanged, ev.EndpointingChanged))  # fmt: skip
+                                    ev.InterruptRequested, ev.PersonaChanged, ev.EndpointingChanged))  # fmt: skip
     elif step and way not in ("closing", "by hand"):
         assert refused == (joint not in RULES[step])
     elif not step and kind not in (ev.SpeechStarted, ev.SpeechStopped):
@@ -197,7 +197,7 @@ def test_what_is_summarised_is_the_old_summary_and_the_first_items(begin):
 @pytest.mark.parametrize("way", WAYS)
 def test_a_snapshot_survives_json(begin, way):
     talk = WAYS[way](begin())
-    talk.feed(*([] if talk.phase == Phase.CLOSED else [ev.PackChanged(3.5, "other", "Be other.")]))
+    talk.feed(*([] if talk.phase == Phase.CLOSED else [ev.PersonaChanged(3.5, "other", "Be other.")]))
     snapshot = talk.conversation.snapshot()
     again = Conversation.restore(talk.policy, json.loads(json.dumps(snapshot)))
     assert again.snapshot() == snapshot
@@ -266,7 +266,7 @@ class Chaos:
             (1, ev.ReplyRequested(at, choice((None, "Sing.")), flag)),
             (3, ev.SayRequested(at, "Hello there.", flag)),
             (1, ev.InterruptRequested(at)),
-            (1, ev.PackChanged(at, "other", "Be other.")),
+            (1, ev.PersonaChanged(at, "other", "Be other.")),
             (0.4, ev.EndpointingChanged(at, flag, self.random.random() < 0.8)),
             (0.15, ev.CloseRequested(at, "bye", flag)),
             (8, ev.ReplyText(at, reply, choice(("Hello there. ", "How? ")))),

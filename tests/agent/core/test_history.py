@@ -9,9 +9,10 @@ from duologue.core.history import (
     History,
     ToolRound,
     UserItem,
-    agent_messages,
     estimate_tokens,
+    item_messages,
     item_tokens,
+    reply_items,
 )
 from duologue.core.messages import Message, ToolCall
 from duologue.core.policy import HistoryPolicy
@@ -35,11 +36,11 @@ def test_tokens_are_estimated_by_script():
 
 def test_an_item_s_tokens_are_those_of_its_messages():
     assert item_tokens(UserItem(1, "word", ("data:",))) == MESSAGE_TOKENS + 1 + IMAGE_TOKENS
-    assert item_tokens(AgentItem(1, "word", False, (ROUND,))) == 3 * MESSAGE_TOKENS + 1 + 2 + 2
+    assert sum(map(item_tokens, reply_items(1, "word", (ROUND,)))) == 3 * MESSAGE_TOKENS + 1 + 2 + 2
 
 
 def test_a_reply_is_told_round_by_round():
-    assert agent_messages("Look. Five.", [ROUND]) == [
+    assert item_messages(reply_items(1, "Look. Five.", [ROUND])) == [
         Message("assistant", "Look.", tool_calls=(CALL,)),
         Message("tool", "17:00", call_id="a"),
         Message("assistant", "Five."),
@@ -47,7 +48,7 @@ def test_a_reply_is_told_round_by_round():
 
 
 def test_a_reply_that_was_cut_before_its_tools_still_tells_of_them():
-    assert [message.role for message in agent_messages("Lo", [ROUND])] == ["assistant", "tool"]
+    assert [message.role for message in item_messages(reply_items(1, "Lo", [ROUND]))] == ["assistant", "tool"]
 
 
 def test_the_prompt_is_system_summary_items():

@@ -153,7 +153,7 @@ def test_an_unheard_cut_merges_by_when_the_voice_began(begin):
 
 def with_tools(talk, at=2.1):
     talk.feed(
-        ev.ToolRequested(at, 1, "far", "f", "{}", timeout_s=9.0, far_side=True),
+        ev.ToolRequested(at, 1, "far", "f", "{}", timeout_s=9.0, remote=True),
         ev.ToolRequested(at, 1, "again", "f", "{}", timeout_s=9.0),
         ev.ToolRequested(at, 1, "once", "f", "{}", timeout_s=9.0, cancellable=False),
         ev.ToolRequested(at, 1, "done", "f", "{}"),

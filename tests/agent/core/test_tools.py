@@ -15,7 +15,7 @@ def wanted(call_id="a", at=2.1, reply=1, **how):
 
 
 def test_a_tool_runs_at_once_for_a_reply_that_may_be_heard(begin):
-    assert begin().answering().feed(wanted(far_side=True)) == [act.RunTool(1, "a", "clock", "{}", far_side=True)]
+    assert begin().answering().feed(wanted(remote=True)) == [act.RunTool(1, "a", "clock", "{}", remote=True)]
 
 
 def test_a_speculative_reply_has_no_effects_before_it_is_released(begin):

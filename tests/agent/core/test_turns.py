@@ -298,12 +298,12 @@ def test_a_cough_over_the_agent_takes_no_image_away(begin):
 
 def test_another_pack_speaks_from_the_next_turn_on(begin):
     talk = begin().answering()
-    talk.feed(ev.PackChanged(2.5, "other", "Be other."))
+    talk.feed(ev.PersonaChanged(2.5, "other", "Be other."))
     assert talk.conversation.pack == "test" and talk.conversation.prompt(1)[0].text == "Be kind."
     talk.feed(ev.ReplyEnded(3.0, 1, "It is five."), ev.SpeechStarted(4.0, since=3.95))
     assert talk.conversation.pack == "other"
     said = begin()
-    said.feed(ev.PackChanged(0.5, "other", "Be other."), ev.SayRequested(0.6, "Hello."))
+    said.feed(ev.PersonaChanged(0.5, "other", "Be other."), ev.SayRequested(0.6, "Hello."))
     assert said.conversation.pack == "other"
 
 

@@ -10,7 +10,10 @@ import pytest
 
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ
+from duologue.core.history import AgentItem, UserItem
 from duologue.errors import DuologueError
+from duologue.ports.judge import Judge
+from duologue.ports.reply_source import ReplySource
 from duologue.testing.memory_transport import MemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
@@ -42,6 +45,8 @@ class Call:
     settings: Settings = field(default_factory=Settings)
     vad: ScriptedVad = field(default_factory=ScriptedVad)
     tts: ScriptedTts = field(default_factory=ScriptedTts)
+    reply_source: ReplySource | None = None
+    judges: tuple[Judge, ...] = ()
     transport_options: dict[str, Any] = field(default_factory=dict)
     session_options: dict[str, Any] = field(default_factory=dict)
     during: Callable[[Session, MemoryTransport], Awaitable[None]] | None = None
@@ -59,7 +64,7 @@ class Call:
     def agent(self) -> Agent:
         return Agent(
             settings=self.settings,
-            stages=Stages(self.vad, self.asr, self.llm, self.tts),
+            stages=Stages(self.vad, self.asr, self.llm, self.tts, self.judges, self.reply_source),
             persona=self.persona,
             tools=self.tools,
             remote_tools=self.remote_tools,
@@ -104,7 +109,11 @@ class Call:
 
     def said(self) -> list[tuple[str, str]]:
         """The history as (who, text)."""
-        return [("user" if hasattr(item, "turn") else "agent", item.text) for item in self.session.conversation.history]
+        return [
+            ("user" if isinstance(item, UserItem) else "agent", item.text)
+            for item in self.session.conversation.history
+            if isinstance(item, UserItem | AgentItem)
+        ]
 
 
 @pytest.fixture

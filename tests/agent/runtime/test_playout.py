@@ -65,6 +65,18 @@ def test_while_it_is_synthesised_a_chunk_is_taken_to_be_as_long_as_usual():
     assert chunk("今天天气很好", int(0.9 * SECOND), complete=False).heard(SECOND) == "今天天气"
 
 
+def test_a_fast_voice_is_known_by_its_whole_chunks():
+    text = "This is a sentence of some length. "
+    track = Track(1)
+    track.begin_chunk(text)
+    track.add(speech(1.0))  # it takes a usual voice two and a half
+    track.chunks[0].complete = True
+    track.begin_chunk(text)
+    track.add(speech(0.5))
+    assert track.heard(int(1.5 * SECOND)) == f"{text}This is a sentence"
+    assert Track(1).begin_chunk(text).pace == 1.0
+
+
 def test_a_chunk_without_sound_is_heard_when_it_is_reached():
     assert chunk("*** ", 0).heard(0) == "*** "
     assert chunk("—", 0, complete=False).heard(0) == ""
@@ -301,7 +313,7 @@ def test_what_is_decided_upon_the_first_frame_holds_for_the_second(decision, far
         await pass_time(0.5)
         assert transport.played_samples == 0 and told.heard == [1] and told.failed == []
 
-    play(script, plays_far_side=far_side)
+    play(script, plays_remote=far_side)
 
 
 class BrokenTransport(MemoryTransport):
@@ -323,7 +335,7 @@ def test_a_transport_that_fails_is_told_of_and_not_left_to_the_log_of_the_loop(f
     told = Told()
 
     async def main():
-        transport = BrokenTransport(10, plays_far_side=far_side)
+        transport = BrokenTransport(10, plays_remote=far_side)
         running = asyncio.ensure_future(transport.run(Ears()))
         await asyncio.wait([running], timeout=0)
         playout = Playout(transport, told.listener)
@@ -355,7 +367,7 @@ def test_a_far_side_gets_all_at_once_and_what_it_reports_is_what_was_heard():
         assert told.ended == [(1, "One two three.")]
         playout.end_if_heard()
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_a_far_side_that_never_reports_is_taken_to_play_in_real_time():
@@ -366,7 +378,7 @@ def test_a_far_side_that_never_reports_is_taken_to_play_in_real_time():
         await pass_time(0.02)
         assert told.ended == [(1, "One two.")]
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_a_far_side_that_falls_silent_has_heard_what_it_last_reported():
@@ -380,7 +392,7 @@ def test_a_far_side_that_falls_silent_has_heard_what_it_last_reported():
         await pass_time(0.2)
         assert told.ended == [(1, "One two ")]
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_a_hold_does_not_count_as_played_on_a_far_side_that_never_reports():
@@ -398,7 +410,7 @@ def test_a_hold_does_not_count_as_played_on_a_far_side_that_never_reports():
         await pass_time(0.2)
         assert told.ended == [(1, "One two three.")]
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_what_a_far_side_is_sent_twice_it_counts_twice():
@@ -415,7 +427,7 @@ def test_what_a_far_side_is_sent_twice_it_counts_twice():
         playout.end_if_heard()
         assert told.ended == [(1, "One two three.")]
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_after_a_hold_in_a_long_reply_a_far_side_goes_on_from_the_held_word():
@@ -432,7 +444,7 @@ def test_after_a_hold_in_a_long_reply_a_far_side_goes_on_from_the_held_word():
         playout.resume()
         assert transport.unplayed() == 9 * SECOND  # from the start of the third word
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)
 
 
 def test_a_far_side_is_sent_no_more_ahead_than_the_bound_and_in_time_the_rest():
@@ -450,4 +462,4 @@ def test_a_far_side_is_sent_no_more_ahead_than_the_bound_and_in_time_the_rest():
         await pass_time(AHEAD_SECONDS_MAX)
         assert told.ended == [(1, "Long.")]
 
-    play(script, plays_far_side=True)
+    play(script, plays_remote=True)

@@ -15,6 +15,7 @@ from duologue.runtime.speech_input import BEHIND_S_MAX, DRIFT_WINDOW_FRAMES, VAD
 from duologue.testing.scripted_asr import ScriptedAsr
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.scripted_vad import ScriptedVad
+from duologue.testing.virtual_time import pass_time
 
 # --- the clock --------------------------------------------------------------------------------------------------------
 
@@ -104,16 +105,13 @@ class CrashingVad(ScriptedVad):
         class Stream:
             onset = None
 
-            def push(self, frame):
+            def push_frame(self, frame):
                 if next(frames) == 100:
                     raise ZeroDivisionError("float division by zero")
                 again, self.onset = self.onset, None
-                heard = heard_by.push(frame)
+                heard = heard_by.push_frame(frame)
                 self.onset = heard if isinstance(heard, Onset) else None
                 return heard or again
-
-            def reset(self):
-                heard_by.reset()
 
         return Stream()
 
@@ -147,7 +145,7 @@ class OddStream:
     def __init__(self, how):
         self.how = how
 
-    def push(self, frame):
+    def push_frame(self, frame):
         pass
 
     def finalise(self, mark):
@@ -203,3 +201,29 @@ def test_what_a_recogniser_has_to_say_is_noted(call):
     done = made.go()
     assert [note.text for note in done.all(Note) if note.source == "asr"] == ["fell back to the long window"]
     assert "asr_final" not in done.session.meter.stages
+
+
+def test_turns_share_what_the_recogniser_keeps_until_the_session_ends(call):
+    kept = []
+
+    async def during(session, transport):
+        await pass_time(9.0)
+        kept.append(dict(done.asr.connections))
+
+    done = call([(1.0, 0.8), (5.0, 0.8)], ["hello", "again"], [ScriptedReply("Hi.")], hang_up=10.0, during=during)
+    done.go()
+    assert kept == [{done.session.id: 2}] and done.asr.connections == {}
+
+
+def test_one_that_can_t_take_the_end_is_noted(call):
+    class Clinging(ScriptedAsr):
+        def end_session(self, session):
+            raise OSError("still in use")
+
+    made = call(hang_up=1.0)
+    made.asr = Clinging()
+    done = made.go()
+    assert done.session.error is None
+    notes = [what for _, kind, what in done.session.trace.entries if kind == "note"]
+    noted = [note["text"] for note in notes if note["source"] == "asr"]
+    assert len(noted) == 1 and noted[0].startswith("at the end of the session: asr: OSError: still in use")

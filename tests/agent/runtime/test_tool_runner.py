@@ -164,7 +164,7 @@ def test_a_tool_of_the_far_side_is_called_by_event_and_its_result_comes_as_one(c
     async def during(session, transport):
         async for event in session.events():
             if isinstance(event, act.RunTool):
-                assert event.far_side and (event.name, event.arguments) == ("open_door", "{}")
+                assert event.remote and (event.name, event.arguments) == ("open_door", "{}")
                 await pass_time(0.5)
                 session.return_tool(event.call_id, "It is open.")
 

@@ -131,7 +131,7 @@ def test_time_out_and_whether_it_may_be_stopped_are_said_by_the_decorator():
     async def pay(amount: float) -> str:
         return "paid"
 
-    assert (pay.traits.timeout_s, pay.traits.cancellable, pay.traits.far_side) == (3.0, False, False)
+    assert (pay.traits.timeout_s, pay.traits.cancellable, pay.traits.remote) == (3.0, False, False)
     assert (weather.traits.timeout_s, weather.traits.cancellable) == (None, True)
 
 

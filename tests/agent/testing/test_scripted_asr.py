@@ -16,7 +16,7 @@ LOUD = np.full(320, 4000, "<i2").tobytes()
 
 def push(stream: ScriptedAsrStream, seconds: float, *, start: float = 0.0, pcm: bytes = LOUD) -> None:
     for index in range(round(seconds / 0.02)):
-        stream.push(Frame(pcm, start + index * 0.02))
+        stream.push_frame(Frame(pcm, start + index * 0.02))
 
 
 async def read(stream: ScriptedAsrStream, until_mark: int) -> list[Hypothesis]:

@@ -57,6 +57,21 @@ def test_tokens_can_be_given_one_by_one() -> None:
     assert items == [TextDelta("<mo"), TextDelta("od>"), Usage("m", 1, 2, 1), LlmFinished("length", ("n",))]
 
 
+def test_only_the_tools_that_the_request_allows_are_called() -> None:
+    calls = (ToolCall("a", "time", "{}"), ToolCall("b", "weather", "{}"))
+
+    def called(**request: object) -> tuple[str, str]:
+        llm = ScriptedLlm([ScriptedReply(tool_calls=calls)])
+        items = [item for _, item in virtual_time.run(timed(llm, LlmRequest((), **request)))]  # type: ignore[arg-type]
+        names = [item.call.name for item in items if isinstance(item, ToolCallRequest)]
+        return " ".join(names), items[-1].reason  # type: ignore[union-attr]
+
+    assert called() == called(tool_choice="required") == ("time weather", "tool_calls")
+    assert called(tool_choice="none") == ("", "stop")
+    assert called(tool_choice="weather") == ("weather", "tool_calls")
+    assert called(parallel_tool_calls=False) == ("time", "tool_calls")
+
+
 def test_tools_are_called_after_the_text() -> None:
     call = ToolCall("call_1", "weather", "{}")
     items = [i for _, i in virtual_time.run(timed(ScriptedLlm([ScriptedReply("Wait.", tool_calls=(call,))])))]

@@ -50,7 +50,7 @@ async def hear(asr: PocketsphinxAsr, pieces: list[NDArray[np.int16]], context: A
     at = 3.0
     for mark, piece in enumerate(pieces, 1):
         for index, frame in enumerate(frames(piece.astype("<i2").tobytes(), start=at)):
-            stream.push(frame)
+            stream.push_frame(frame)
             at = frame.end
             if index % 10 == 9:
                 await asyncio.sleep(0.01)
@@ -197,7 +197,7 @@ async def said(asr: PocketsphinxAsr, clip: NDArray[np.int16], context: AsrContex
     """One turn with all of its audio at once, closed as soon as its final is there."""
     stream = asr.open(context)
     for frame in frames(clip.astype("<i2").tobytes()):
-        stream.push(frame)
+        stream.push_frame(frame)
     stream.finalise(1)
     told = []
     async for hypothesis in stream:
@@ -244,7 +244,7 @@ def test_a_turn_that_is_heard_to_its_end_leaves_its_decoder_to_one_that_waits(
         await asyncio.wait({asr.pool.submit(lambda: None, urgent=False)})  # behind its first try
         assert asr.lender.is_short
         for frame in frames(clip.astype("<i2").tobytes()):
-            first.push(frame)
+            first.push_frame(frame)
         first.finalise(1)
         told = [await anext(aiter(first))]
         while not told[-1].final:
@@ -287,7 +287,7 @@ def test_a_turn_broken_off_leaves_a_decoder_fit_for_the_next(clips: list[tuple[s
         before = (await hear(asr, [clip], context))[-1].text
         stream = asr.open(context)
         for frame in frames(clip.astype("<i2").tobytes()):
-            stream.push(frame)
+            stream.push_frame(frame)
         while not any(not h.final for h in [await anext(aiter(stream))]):
             pass
         await stream.aclose()

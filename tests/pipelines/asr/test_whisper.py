@@ -65,7 +65,7 @@ async def hear(
 
     reading = asyncio.create_task(read())
     for index, frame in enumerate(frames(samples.tobytes(), start=5.0)):
-        stream.push(frame)
+        stream.push_frame(frame)
         if pace_s and index % 5 == 4:
             await asyncio.sleep(pace_s)
     stream.finalise(1)
@@ -121,7 +121,7 @@ def test_a_long_turn_lets_settled_audio_go(model: str, exact: list[tuple[str, ND
         held, mark, texts = 0.0, 0, []
         whole = frames(turn.tobytes())
         for index, frame in enumerate(whole):
-            stream.push(frame)
+            stream.push_frame(frame)
             if index % 100 == 99:  # as at the detector's stops
                 mark += 1
                 stream.finalise(mark)
@@ -167,7 +167,7 @@ def test_asking_again_without_new_audio_answers_again(model: str, exact: list[tu
         asr = WhisperAsr(model=model, workers=1)
         stream = asr.open(AsrContext("en-GB"))
         for frame in frames(exact[0][1].tobytes()):
-            stream.push(frame)
+            stream.push_frame(frame)
         finals = []
         for mark in (1, 2):
             stream.finalise(mark)
@@ -190,7 +190,7 @@ def test_a_full_queue_comes_out_of_the_iteration(model: str, exact: list[tuple[s
         streams = [asr.open(AsrContext()) for _ in range(4)]
         for stream in streams:
             for frame in frames(exact[0][1].tobytes()):
-                stream.push(frame)
+                stream.push_frame(frame)
             stream.finalise(1)
         outcomes = await asyncio.gather(*(anext(aiter(stream)) for stream in streams), return_exceptions=True)
         assert any(isinstance(outcome, StageOverloaded) for outcome in outcomes)
@@ -323,7 +323,7 @@ def test_partials_of_a_turn_whose_audio_was_dropped_say_so(model: str) -> None:
         asr = WhisperAsr(model=model, partial_ms=0)
         stream = asr.open(AsrContext())
         for frame in frames(QUIET * 3050):
-            stream.push(frame)
+            stream.push_frame(frame)
         stream.finalise(1)
         final = await anext(aiter(stream))
         await stream.aclose()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from duologue.core.messages import Message, ToolCall
+from duologue.core.messages import Message, ToolCall, ToolSpec
 from duologue.ports import LlmItem, LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue_pipelines.llm.chat_wire import (
     ARGUMENT_CHARS_MAX,
@@ -175,6 +175,7 @@ def test_a_dialect_gives_up_what_is_refused_and_nothing_twice() -> None:
             cache_key=True, tokens_field="max_completion_tokens"
         ),
         "Unsupported value: 'temperature'": Dialect(cache_key=True, temperature=False),
+        "Unknown parameter: 'parallel_tool_calls'.": Dialect(cache_key=True, parallel=False),
     }
     for refusal, expected in refusals.items():
         assert dialect.concede(refusal) == expected
@@ -189,6 +190,30 @@ def test_a_dialect_shapes_the_request() -> None:
     rich = request_body(request, "m", Dialect(tokens_field="max_completion_tokens", cache_key=True))
     assert (rich["max_completion_tokens"], rich["prompt_cache_key"]) == (9, cache_key("s" * 65))
     assert rich["stream_options"] == {"include_usage": True}
+
+
+@pytest.mark.parametrize(
+    ("choice", "body"),
+    [
+        ("auto", None),
+        ("none", "none"),
+        ("required", "required"),
+        ("weather", {"type": "function", "function": {"name": "weather"}}),
+    ],
+)
+def test_which_tools_may_be_called_is_told_where_there_are_any(choice: str, body: object) -> None:
+    request = LlmRequest((), tools=(ToolSpec("weather", "", {}),), tool_choice=choice, parallel_tool_calls=False)
+    told = request_body(request, "m", Dialect())
+    assert told.get("tool_choice") == body and told["parallel_tool_calls"] is False
+    assert "parallel_tool_calls" not in request_body(request, "m", Dialect(parallel=False))
+    bare = request_body(LlmRequest((), tool_choice=choice, parallel_tool_calls=False), "m", Dialect())
+    assert sorted(bare) == ["messages", "model", "stream", "stream_options"]
+
+
+def test_who_said_it_is_told_in_characters_that_a_name_may_have() -> None:
+    assert message_json(Message("user", "Hi", name="Ann Lee <ann@x>"))["name"] == "Ann_Lee_ann@x_"
+    assert message_json(Message("user", "Hi", name="x" * 65))["name"] == "x" * 64
+    assert "name" not in message_json(Message("user", "Hi"))
 
 
 def test_a_cache_key_keeps_within_the_bound_and_tells_sessions_apart() -> None:

@@ -28,7 +28,7 @@ def samples_of(path: Path) -> NDArray[np.int16]:
 
 def events_of(vad: Vad, samples: NDArray[np.int16]) -> list[tuple[float, Onset | Offset]]:
     stream = vad.open()
-    told = ((frame.end, stream.push(frame)) for frame in frames(samples.astype("<i2").tobytes()))
+    told = ((frame.end, stream.push_frame(frame)) for frame in frames(samples.astype("<i2").tobytes()))
     return [(at, event) for at, event in told if event is not None]
 
 
@@ -83,7 +83,7 @@ def test_a_quiet_room_never_wakes_the_judge() -> None:
     vad = GatedVad()
     room = np.random.default_rng(1).normal(0, 10, 16_000 * 5).astype(np.int16)
     stream = vad.open()
-    assert [stream.push(frame) for frame in frames(room.tobytes())] == [None] * 250
+    assert [stream.push_frame(frame) for frame in frames(room.tobytes())] == [None] * 250
     assert vad._model._session is None
 
 
@@ -105,7 +105,7 @@ def test_warm_up_and_close_may_come_twice_and_a_closed_detector_loads_again() ->
         tone = (8000 * np.sin(np.arange(16_000) * 0.08)).astype("<i2").tobytes()
         stream = vad.open()
         for frame in frames(tone):
-            stream.push(frame)
+            stream.push_frame(frame)
 
     for vad in (WebrtcVad(), SileroVad(), GatedVad()):
         asyncio.run(scenario(vad))

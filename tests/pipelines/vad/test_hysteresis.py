@@ -43,12 +43,3 @@ def test_what_the_detector_hears_late_is_set_back_but_never_behind_what_was_told
         Offset(0.16 - 0.05),
     ]
     assert events([0.9, 0.1], late) == [Onset(0.0), Offset(0.0)]
-
-
-def test_after_a_reset_the_next_event_is_an_onset() -> None:
-    state = Hysteresis(PLAIN)
-    state.add_probability(0.9, 0.0, 0.032)
-    assert state.pending
-    state.reset()
-    assert not state.pending
-    assert state.add_probability(0.9, 1.0, 1.032) == Onset(1.0)

@@ -9,15 +9,16 @@
 """
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
 from duologue.audio import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE_HZ, frames
 from duologue.core.words import normal_form, split_words
-from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis
+from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 
 MakeAsr = Callable[[], Asr]
 
@@ -63,9 +64,9 @@ class _Turn:
             self.told.append(hypothesis)
             self.changed.set()
 
-    async def push(self, pcm: bytes, pace_s: float = 0.0) -> None:
+    async def push_pcm(self, pcm: bytes, pace_s: float = 0.0) -> None:
         for index, frame in enumerate(frames(pcm, start=self.at), 1):
-            self.stream.push(frame)
+            self.stream.push_frame(frame)
             if index % _FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(pace_s)
             self.at = frame.end
@@ -135,7 +136,7 @@ async def _check_itself(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
 
 async def _check_final(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as turn:
-        await turn.push(speech, promises.pace_s)
+        await turn.push_pcm(speech, promises.pace_s)
         turn.stream.finalise(41)
         final = await turn.final(41, promises.patience_s)
         for hypothesis in turn.told:
@@ -150,10 +151,10 @@ async def _check_final(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
 
 async def _check_going_on(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as turn:
-        await turn.push(speech, promises.pace_s)
+        await turn.push_pcm(speech, promises.pace_s)
         turn.stream.finalise(1)
         first = await turn.final(1, promises.patience_s)
-        await turn.push(bytes(40 * FRAME_BYTES) + speech, promises.pace_s)
+        await turn.push_pcm(bytes(40 * FRAME_BYTES) + speech, promises.pace_s)
         turn.stream.finalise(2)
         second = await turn.final(2, promises.patience_s)
         _check_hypothesis(second, turn, promises)
@@ -164,7 +165,7 @@ async def _check_going_on(asr: Asr, speech: bytes, promises: AsrPromises) -> Non
 
 async def _check_replaced_mark(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as turn:
-        await turn.push(speech)
+        await turn.push_pcm(speech)
         turn.stream.finalise(1)
         turn.stream.finalise(2)
         await turn.final(2, promises.patience_s)
@@ -177,7 +178,7 @@ async def _check_silence(asr: Asr, speech: bytes, promises: AsrPromises) -> None
     async with _turn(asr, promises) as turn:
         turn.stream.finalise(1)
         nothing = await turn.final(1, promises.patience_s)
-        await turn.push(bytes(2 * SAMPLE_RATE_HZ * 2))
+        await turn.push_pcm(bytes(2 * SAMPLE_RATE_HZ * 2))
         turn.stream.finalise(2)
         silence = await turn.final(2, promises.patience_s)
     for final in (nothing, silence):
@@ -186,21 +187,21 @@ async def _check_silence(asr: Asr, speech: bytes, promises: AsrPromises) -> None
 
 async def _check_closing(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as turn:
-        await turn.push(speech)
+        await turn.push_pcm(speech)
         turn.stream.finalise(1)
         await turn.stream.aclose()
         told = len(turn.told)
         await asyncio.sleep(0.05)
         _require(len(turn.told) == told, f"nothing is told after aclose, got {turn.told[told:]}")
         await turn.stream.aclose()
-        await turn.push(speech[: 10 * FRAME_BYTES])
+        await turn.push_pcm(speech[: 10 * FRAME_BYTES])
         turn.stream.finalise(2)
     _require(len(turn.told) == told, f"nothing is told after aclose, got {turn.told[told:]}")
 
 
 async def _check_independence(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as one, _turn(asr, promises) as other, _turn(asr, promises) as quiet:
-        await asyncio.gather(one.push(speech), other.push(speech), quiet.push(bytes(len(speech))))
+        await asyncio.gather(one.push_pcm(speech), other.push_pcm(speech), quiet.push_pcm(bytes(len(speech))))
         for turn in (one, other, quiet):
             turn.stream.finalise(1)
         texts = [(await turn.final(1, promises.patience_s)).text for turn in (one, other, quiet)]
@@ -212,7 +213,23 @@ async def _check_independence(asr: Asr, speech: bytes, promises: AsrPromises) ->
 async def _check_bound(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
     async with _turn(asr, promises) as turn:
         for frame in frames(bytes(round((AUDIO_SECONDS_MAX + 5) / FRAME_SECONDS) * FRAME_BYTES), start=_START):
-            turn.stream.push(frame)  # must not raise, however much there is
+            turn.stream.push_frame(frame)  # must not raise, however much there is
+
+
+async def _check_sessions(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
+    if not isinstance(asr, KeepsSessions):
+        return
+    known = replace(promises, context=replace(promises.context, session="contract"))
+    for ends in (0, 2, 1):  # turns of one session, then of one that was over: what is kept may not be missed
+        async with _turn(asr, known) as turn:
+            await turn.push_pcm(speech)
+            turn.stream.finalise(1)
+            final = await turn.final(1, promises.patience_s)
+        _require(bool(final.text), f"a turn is heard whatever is kept for its session, got {final}")
+        for _ in range(ends):
+            ended = asr.end_session("contract")  # type: ignore[func-returns-value]  # that is what is checked
+            _require(not inspect.isawaitable(ended), "end_session is synchronous")
+    asr.end_session("a session that nobody knows")
 
 
 async def _check_close(asr: Asr, speech: bytes, promises: AsrPromises) -> None:
@@ -229,12 +246,13 @@ CHECKS: Final[tuple[Callable[[Asr, bytes, AsrPromises], Awaitable[None]], ...]] 
     _check_closing,
     _check_independence,
     _check_bound,
+    _check_sessions,
     _check_close,
 )
 
 
 async def check_asr(make: MakeAsr, speech: bytes, promises: AsrPromises | None = None) -> None:
-    """Run every check on a recogniser made by `make`; a scripted one needs a script of ten turns like `speech`.
+    """Run every check on a recogniser made by `make`; a scripted one needs a script of thirteen turns like `speech`.
 
     Raises `AssertionError` at the first broken promise.
     """

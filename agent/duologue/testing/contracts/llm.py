@@ -15,7 +15,7 @@ sockets.
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from duologue.core.messages import Message, ToolSpec
@@ -43,9 +43,10 @@ class LlmCase:
     """How the kit gets at an adapter. Each factory makes a new one, not warmed up.
 
     `make`: answers `request` with a text of at least two deltas. `make_tool_caller`: answers it, with `WEATHER` on
-    offer, by calling that. `make_broken`: breaks off after some text. `make_flaky`: its first try fails in a way that
-    may pass, before any item. `make_refused`: can't be used, and trying again won't help. `streams_open`: how many
-    answers are under way as the *far side* sees it; with it the kit sees whether closing closes the connection.
+    offer, by calling that, unless the request forbids it. `make_broken`: breaks off after some text. `make_flaky`: its
+    first try fails in a way that may pass, before any item. `make_refused`: can't be used, and trying again won't help.
+    `streams_open`: how many answers are under way as the *far side* sees it; with it the kit sees whether closing
+    closes the connection.
     """
 
     make: MakeLlm
@@ -217,6 +218,21 @@ async def calls_tools_whole(case: LlmCase) -> None:
     assert isinstance(last, LlmFinished) and last.reason == "tool_calls", f"an answer with tool calls ended with {last}"
 
 
+async def heeds_the_tool_choice(case: LlmCase) -> None:
+    """With `tool_choice` none no tool is called, though one is on offer; without parallel calls, one at most."""
+    assert case.make_tool_caller
+    request = replace(case.request, tools=(WEATHER,))
+    items = await _answer(case.make_tool_caller, replace(request, tool_choice="none"))
+    _check_order(items)
+    calls = [item.call for item in items if isinstance(item, ToolCallRequest)]
+    assert not calls, f"no tool was to be called, and there came {calls}"
+    last = items[-1]
+    assert isinstance(last, LlmFinished) and last.reason != "tool_calls", f"an answer without calls ended with {last}"
+    items = await _answer(case.make_tool_caller, replace(request, parallel_tool_calls=False))
+    calls = [item.call for item in items if isinstance(item, ToolCallRequest)]
+    assert len(calls) <= 1, f"one tool at most was to be called, and there came {calls}"
+
+
 async def tells_of_a_break(case: LlmCase) -> None:
     """A stream that breaks after its first item raises a retryable `StageError`; what came before stands."""
     assert case.make_broken
@@ -299,7 +315,7 @@ def checks_for(case: LlmCase) -> tuple[Check, ...]:
     """The checks that a case has the means for."""
     more: list[Check] = []
     if case.make_tool_caller:
-        more.append(calls_tools_whole)
+        more += [calls_tools_whole, heeds_the_tool_choice]
     if case.make_broken:
         more.append(tells_of_a_break)
     if case.make_flaky:

@@ -44,8 +44,8 @@ def _surrounded(speech: bytes) -> bytes:
 def _reports(stream: VadStream, pcm: bytes) -> list[Report]:
     found: list[Report] = []
     for frame in frames(pcm, start=_START):
-        event = stream.push(frame)
-        _require(not inspect.isawaitable(event), "push is synchronous")
+        event = stream.push_frame(frame)
+        _require(not inspect.isawaitable(event), "push_frame is synchronous")
         if event is not None:
             found.append((frame.end, event))
     return found
@@ -89,36 +89,24 @@ async def _check_independence(vad: Vad, speech: bytes) -> None:
     talking, quiet = vad.open(), vad.open()
     together: list[Report] = []
     for frame in frames(_surrounded(speech), start=_START):
-        event = talking.push(frame)
+        event = talking.push_frame(frame)
         if event is not None:
             together.append((frame.end, event))
-        other = quiet.push(Frame(bytes(FRAME_BYTES), frame.at))
+        other = quiet.push_frame(Frame(bytes(FRAME_BYTES), frame.at))
         _require(other is None, f"streams know nothing of each other: the silent one said {other}")
     _require(together == alone, f"streams know nothing of each other: {together} beside another, {alone} alone")
-
-
-async def _check_reset(vad: Vad, speech: bytes) -> None:
-    stream = vad.open()
-    for frame in frames(_surrounded(speech), start=_START):
-        if isinstance(stream.push(frame), Onset):
-            break
-    stream.reset()
-    again = _reports(stream, _surrounded(speech))
-    _require(
-        bool(again) and isinstance(again[0][1], Onset), f"after a reset the next event is an onset, got {again[:1]}"
-    )
-    fresh = _reports(vad.open(), _surrounded(speech))
-    _require(again == fresh, f"a reset forgets everything heard: {again} after it, {fresh} from a new stream")
 
 
 async def _check_pace(vad: Vad, speech: bytes) -> None:
     stream, taken = vad.open(), []
     for frame in frames(_surrounded(speech), start=_START):
         before = time.thread_time()
-        stream.push(frame)
+        stream.push_frame(frame)
         taken.append(time.thread_time() - before)
     middle = statistics.median(taken)
-    _require(middle < _PUSH_SECONDS_MAX, f"push takes well under a millisecond, its median is {middle * 1000:.2f} ms")
+    _require(
+        middle < _PUSH_SECONDS_MAX, f"push_frame takes well under a millisecond, its median is {middle * 1000:.2f} ms"
+    )
 
 
 async def _check_close(vad: Vad, speech: bytes) -> None:
@@ -131,7 +119,6 @@ CHECKS: Final[tuple[Callable[[Vad, bytes], Awaitable[None]], ...]] = (
     _check_silence,
     _check_speech,
     _check_independence,
-    _check_reset,
     _check_pace,
     _check_close,
 )
