@@ -78,7 +78,6 @@ class ReplyRun:
         self._generating: asyncio.Task[None] | None = None
         self._cancelled = self._mute = False
         self._may_use_tools = True
-        self._begun_at = self._services.now()
         self._text_chars = self._speakable_chars = self._received_chars = 0
 
     @property
@@ -199,7 +198,7 @@ class ReplyRun:
                 (self._received_chars, RECEIVED_CHARS_MAX),
             ):
                 if chars > limit:
-                    self._services.note("llm", f"cut at {limit} characters")
+                    self._services.note("llm", f"cut at {limit} characters", "warning")
                     return False
         return True
 
@@ -207,7 +206,9 @@ class ReplyRun:
         """Deal with an item that is no text; how many tools it calls."""
         if isinstance(item, ToolCallRequest):
             if not self._may_use_tools:
-                self._services.note("llm", f"it was given no tools any more and wants {item.call.name}: left out")
+                self._services.note(
+                    "llm", f"it was given no tools any more and wants {item.call.name}: left out", "warning"
+                )
                 return 0
             self._request_tool(item.call)
             return 1
@@ -219,9 +220,9 @@ class ReplyRun:
 
     def _finished(self, item: LlmFinished) -> None:
         for text in item.notes:
-            self._services.note("llm", text)
+            self._services.note("llm", text, "warning" if self._context.llm.is_language_model else "info")
         if item.reason not in ("stop", "tool_calls"):
-            self._services.note("llm", f"the model stopped early: {item.reason}")
+            self._services.note("llm", f"the model stopped early: {item.reason}", "warning")
 
     def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
         text = spoken.flush() if delta is None else spoken.push(delta)
@@ -283,15 +284,17 @@ class ReplyRun:
                 await self._synthesise(chunk)
             except DuologueError as error:
                 if chunk.samples == 0 and isinstance(error, StageError) and error.retryable and attempt == 1:
-                    self._services.note("tts", f"tried again: {error}")
+                    self._services.note("tts", f"tried again: {error}", "warning")
                     chunk.words.clear()
                     continue
                 if chunk.samples == 0:
-                    self._services.note("tts", f"left out: {chunk.text!r}: {error}")
+                    self._services.note("tts", f"left out: {chunk.text!r}: {error}", "warning")
                     chunk.in_text = False  # it was never heard
                     return error
                 # It stays incomplete: what it did not come to say is not heard.
-                self._services.note("tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}")
+                self._services.note(
+                    "tts", f"cut short after {chunk.samples / SAMPLE_RATE_HZ:.1f} s: {error}", "warning"
+                )
                 return None
             break
         chunk.complete = True
