@@ -170,8 +170,7 @@ class Shell:
         `before` is told the live reply's number once that is decided, before it is carried out.
         """
         now = self.now()
-        self.advance(now)
-        actions = self.conversation.take_over()
+        actions = self.conversation.take_over()  # before any deadline: what they are about died with the old process
         self.trace.taken_over(now)
         self.trace.actions(now, actions)
         before(self.conversation.reply)

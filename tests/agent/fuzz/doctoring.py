@@ -19,8 +19,8 @@ from typing import Any, Final
 from duologue.core import events
 from duologue.core.conversation import Conversation
 
-# How often each fuzzer runs in the suite; a night's worth is DUOLOGUE_FUZZ=100.
-TIMES: Final = float(os.environ.get("DUOLOGUE_FUZZ", "1"))
+# How often each fuzzer runs in the suite; a night's worth is FUZZ_TIMES=100.
+TIMES: Final = float(os.environ.get("FUZZ_TIMES", "1"))
 
 Path = tuple[str | int, ...]
 GONE: Final = object()  # as a value: the key or item is taken out

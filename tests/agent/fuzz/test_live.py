@@ -117,7 +117,7 @@ def test_whatever_the_caller_s_side_and_the_program_do_the_conversation_goes_on(
             session, told = talk(seed, remote=remote, kinds=doctoring.OF_THE_CALLER)
             assert session.error is None
             nothing_heard_is_lost_or_made_up(session, told)
-    assert holes == []
+    assert not holes, "\n".join(holes)
 
 
 def test_nor_can_a_transport_that_tells_what_is_none_of_its_business_end_it():
@@ -126,4 +126,4 @@ def test_nor_can_a_transport_that_tells_what_is_none_of_its_business_end_it():
         with doctoring.noting(holes, f"seed {seed}"):
             session, _ = talk(seed, remote=True, kinds=kinds)
             assert session.error is None
-    assert holes == []
+    assert not holes, "\n".join(holes)
