@@ -276,7 +276,7 @@ class Session(HandedToTools):
     def _refused(self, error: ProtocolError) -> None:
         self.note("program", f"dropped: {error}", "warning")
 
-    def note(self, source: str, text: str, severity: Severity = "info", /) -> None:
+    def note(self, source: str, text: str, severity: Severity = "info") -> None:
         """Write to the trace, and tell the observers."""
         self._shell.note(source, text, severity)
 

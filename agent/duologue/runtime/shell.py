@@ -89,7 +89,7 @@ class Shell:
         if not isinstance(event, HeardSoFar):
             self.broadcast.publish(event)
 
-    def note(self, source: str, text: str, severity: Severity = "info", /) -> None:
+    def note(self, source: str, text: str, severity: Severity = "info") -> None:
         """Write to the trace, and tell it."""
         now = self.now()
         self.trace.note(now, source, text, **({} if severity == "info" else {"severity": severity}))
