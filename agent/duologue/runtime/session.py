@@ -38,17 +38,12 @@ from duologue.runtime.session_setup import Aside, Note, Persona, SessionEvent, S
 from duologue.runtime.shell import CarryOut, Observer, Shell
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
+from duologue.runtime.told_by_stages import refuse_a_stage_s
 from duologue.runtime.tool_runner import ToolRunner
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import HandedToTools
 
 PERSONAS_MAX: Final = 32  # of one session; each keeps its instructions and may keep a model
-# What only the session's own stages know: from anybody else it would have the core decide about what never happened.
-TOLD_BY_STAGES: Final = (
-    ev.SpeechStarted, ev.SpeechStopped, ev.PartialTranscript, ev.FinalTranscript, ev.RecognitionFailed, ev.ReplyText,
-    ev.ReplyGenerated, ev.ReplyHeard, ev.HeardSoFar, ev.ReplyEnded, ev.HeardCorrected, ev.ReplyFailed,
-    ev.ToolRequested, ev.SummaryMade,
-)  # fmt: skip
 END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
 
@@ -259,7 +254,7 @@ class Session(HandedToTools):
 
         From inside an action it waits its turn, from another thread for the loop's; a refusal is noted then.
         """
-        _refuse_a_stage_s(event)
+        refuse_a_stage_s(event)
         if self.closed or self.phase is Phase.CLOSED:
             raise ProtocolError(f"{type(event).__name__} came when the session was over", hint="See session.closed")
         if threading.get_ident() == self._thread:
@@ -304,7 +299,7 @@ class Session(HandedToTools):
             self._reply_player.far_side_reports(event)
             return
         try:
-            _refuse_a_stage_s(event)
+            refuse_a_stage_s(event)
             self._shell.post(replace(event, at=self.now()))
         except ProtocolError as error:
             self.note("transport", f"dropped: {error}", "warning")
@@ -491,11 +486,6 @@ class Session(HandedToTools):
     def _close_session(self, action: act.CloseSession) -> None:
         self._reply_player.silence()
         self._over()
-
-
-def _refuse_a_stage_s(event: ev.Event) -> None:
-    if isinstance(event, TOLD_BY_STAGES):
-        raise ProtocolError(f"{type(event).__name__} is for the session's own stages to tell")
 
 
 def _as_ours(error: BaseException) -> DuologueError:
