@@ -125,6 +125,7 @@ _TOP: Final = {
     "pack": "name of a prompt pack, or the path of its folder",
     "language": 'BCP 47 code of the conversation, like "en"; off: the pack and the recogniser decide',
     "sessions_max": "conversations at once in this process; one more is refused",
+    "log": "tell Python's `logging` what happens: notes INFO, retries WARNING, failures ERROR, decisions DEBUG",
 }
 
 

@@ -4,15 +4,17 @@ The public names. They are looked up when first used, so that `import duologue` 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from duologue import errors
+    from duologue.core import actions, events
     from duologue.core.machines import Phase
     from duologue.core.messages import ToolSpec
     from duologue.core.policy import Policy
     from duologue.packs import Pack, find_pack
     from duologue.runtime.agent import Agent
+    from duologue.runtime.event_log import log_events
     from duologue.runtime.session import Session
     from duologue.runtime.session_setup import Aside, Note, Persona, Stages
     from duologue.runtime.user_tools import Tool, tool
@@ -35,6 +37,7 @@ _HOME = {
     "ToolSpec": "duologue.core.messages",
     "find_pack": "duologue.packs",
     "load_settings": "duologue.settings",
+    "log_events": "duologue.runtime.event_log",
     "tool": "duologue.runtime.user_tools",
 }
 # Whole modules that are part of the interface.
@@ -42,16 +45,18 @@ _MODULES = {"actions": "duologue.core.actions", "errors": "duologue.errors", "ev
 
 __all__ = [
     "Agent", "Aside", "Note", "Pack", "Persona", "Phase", "Policy", "Session", "Settings", "Stages", "Tool", "ToolSpec",
-    "actions", "errors", "events", "find_pack", "load_settings", "tool",
+    "actions", "errors", "events", "find_pack", "load_settings", "log_events", "tool",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(_MODULES[name])
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'duologue' has no attribute {name!r}")
+if not TYPE_CHECKING:  # seen by type checkers, it would make every name one of ours, misspelt ones too
+
+    def __getattr__(name):
+        if name in _MODULES:
+            return import_module(_MODULES[name])
+        if name in _HOME:
+            return getattr(import_module(_HOME[name]), name)
+        raise AttributeError(f"module 'duologue' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -167,6 +167,8 @@ class Settings(BaseModel):
     language: Annotated[str | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
     """BCP 47 code of the conversation; None lets recogniser and pack decide."""
     trace: TraceSettings = TraceSettings()
+    log: bool = False
+    """Whether `logging` is told what happens: see `duologue.log_events`."""
     sessions_max: Annotated[int, between(1, 100_000)] = 100
     """Sessions at once in this process; one more is refused."""
     _sources: tuple[str, ...] = PrivateAttr(default=())

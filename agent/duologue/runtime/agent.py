@@ -7,6 +7,7 @@ they are given ready-made. They are shared by all sessions and loaded before the
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError, PackError, StageOverloaded
 from duologue.packs import Pack, find_pack
 from duologue.ports.transport import Transport
+from duologue.runtime.event_log import log_events
 from duologue.runtime.session import Session
 from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.runtime.snapshot import persona_of
@@ -45,9 +47,10 @@ class Agent:
     """Somebody to talk to.
 
     `pack`: name or folder of a prompt pack (default: the settings'). `tools`: functions decorated with `tool`.
-    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds. `stages`
-    with `persona`: ready-made parts instead of those that the settings name. Raises `ConfigurationError` and
-    `PackError` at once, `StageUnavailable` when the first session begins.
+    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds; a mapping
+    has the settings file's shape and beats what is found. `stages` with `persona`: ready-made parts instead of those
+    that the settings name. Raises `ConfigurationError` and `PackError` at once, `StageUnavailable` when the first
+    session begins.
     """
 
     def __init__(
@@ -56,18 +59,12 @@ class Agent:
         *,
         tools: Iterable[Tool] = (),
         remote_tools: Iterable[ToolSpec] = (),
-        settings: Settings | None = None,
+        settings: Settings | Mapping[str, Any] | None = None,
         stages: Stages | None = None,
         persona: Persona | None = None,
     ) -> None:
-        overrides = {"pack": pack} if pack else {}
-        self.settings = settings or load_settings(overrides=overrides)
-        self._tools = tuple(tools)
-        for wrong in [tool for tool in self._tools if not isinstance(tool, Tool)]:
-            raise ConfigurationError(f"{wrong!r} is no tool", hint="Decorate the function with @duologue.tool")
-        names = [tool.spec.name for tool in self._tools]
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigurationError(f"two tools are called {name!r}", hint="Rename one: the model calls them by name")
+        self.settings = _settings(settings, {"pack": pack} if pack else {})
+        self._tools = _checked(tools)
         self._remote_tools = tuple(remote_tools)
         self._pack = find_pack(pack or self.settings.pack) if persona is None else None
         self._stages = stages
@@ -126,12 +123,16 @@ class Agent:
         snapshot: Mapping[str, Any] | None = None,
         trace: Path | None = None,
         policy: Policy | None = None,
+        tools: Iterable[Tool] = (),
+        user_data: Any = None,
     ) -> AsyncIterator[Session]:
         """A conversation over `transport`, to be entered with `async with`.
 
         `snapshot`: go on with a session that another process gave up. `trace`: write the event log there (default: into
-        the settings' trace folder, if one is set). Raises `StageOverloaded` when `sessions_max` are live.
+        the settings' trace folder, if one is set). `tools`: of this call, besides the agent's. `user_data`: anything of
+        yours, as `session.user_data`. Raises `StageOverloaded` when `sessions_max` are live.
         """
+        tools = _checked([*self._tools, *tools])
         if not all(hasattr(transport, name) for name in ("run", "send", "flush", "unplayed", "plays_far_side")):
             raise ConfigurationError(
                 f"{transport!r} is no transport",
@@ -147,12 +148,14 @@ class Agent:
         self._opening += 1
         try:
             await self.ready()
-            setup = self._setup(snapshot, trace, policy)
+            setup = replace(self._setup(snapshot, trace, policy), tools=tools, user_data=user_data)
             session = Session(transport, setup)
         finally:
             self._opening -= 1
         self.live.add(session)
         try:
+            if self.settings.log:
+                log_events(session)
             async with session:
                 for text in self.notes:
                     session.note("auto", text)
@@ -170,7 +173,6 @@ class Agent:
             stages=self.stages,
             persona=self._persona_for(persona_of(snapshot)),
             policy=policy or settings.policy(),
-            tools=self._tools,
             remote_tools=self._remote_tools,
             traced=self._tracer(trace),
             snapshot=snapshot,
@@ -211,6 +213,27 @@ class Agent:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _settings(given: Settings | Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> Settings:
+    if isinstance(given, Settings):
+        return given
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigurationError(
+            f"settings must be Settings or a mapping, got {given!r:.60}",
+            hint='Write settings={"llm": {"model": "…"}}, or load a file with duologue.load_settings',
+        )
+    return load_settings(overrides={**(given or {}), **overrides})
+
+
+def _checked(tools: Iterable[Tool]) -> tuple[Tool, ...]:
+    checked = tuple(tools)
+    for wrong in [tool for tool in checked if not isinstance(tool, Tool)]:
+        raise ConfigurationError(f"{wrong!r} is no tool", hint="Decorate the function with @duologue.tool")
+    names = [tool.spec.name for tool in checked]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigurationError(f"two tools are called {name!r}", hint="Rename one: the model calls them by name")
+    return checked
 
 
 def _cascade_builder() -> Callable[[Settings, Pack | None], Any]:

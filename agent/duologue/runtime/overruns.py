@@ -1,7 +1,8 @@
 """What took longer on the event loop than it may: told in the trace, so that no latency stays unexplained."""
 
-from collections.abc import Callable
 from typing import Final
+
+from duologue.runtime.services import TakeNote
 
 QUIET_S: Final = 10.0  # of one kind: an overloaded machine shall not be drowned in notes about it
 BLOCKING_S_MAX: Final = 0.005  # of one call on the loop: a quarter of a frame
@@ -11,7 +12,7 @@ LATE_S_MAX: Final = 0.050  # of a deadline: a listener begins to notice
 class Overruns:
     """Notes each kind at most once in `QUIET_S`, with how often it happened since. Times are session seconds."""
 
-    def __init__(self, note: Callable[[str, str], None]) -> None:
+    def __init__(self, note: TakeNote) -> None:
         self._note = note
         self._noted_at: dict[str, float] = {}
         self._since: dict[str, int] = {}
@@ -31,4 +32,4 @@ class Overruns:
         if now - self._noted_at.get(source, -QUIET_S) >= QUIET_S:
             again = self._since.pop(source)
             self._noted_at[source] = now
-            self._note(source, text if again == 1 else f"{text}; {again} times since the last note")
+            self._note(source, text if again == 1 else f"{text}; {again} times since the last note", "warning")

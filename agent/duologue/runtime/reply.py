@@ -272,7 +272,7 @@ class ReplyRun:
     def _take_call(self, item: ToolCallRequest) -> None:
         call = item.call
         if not self._may_use_tools:
-            self._services.note("llm", f"it was given no tools any more and wants {call.name}: left out")
+            self._services.note("llm", f"it was given no tools any more and wants {call.name}: left out", "warning")
             return
         self._calls += 1
         traits = self._context.tool_traits(call.name)
@@ -315,7 +315,7 @@ class ReplyRun:
         self._post(ReplyFailed(self._now(), self.number, item.stage, item.error))
 
     def _take_note(self, item: told.SourceNote) -> None:
-        self._services.note(item.stage, item.text)
+        self._services.note(item.stage, item.text, "warning")
 
     def _take_timing(self, item: told.StageTiming) -> None:
         self._services.meter.timing(item.step, item.seconds)

@@ -102,7 +102,7 @@ class ReplyPlayer:
         if run:
             if action.reason == "late":
                 stage, name = run.waits_for
-                services.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time")
+                services.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time", "warning")
             run.cancel(heard)
         sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
         if track and sent_away:

@@ -6,6 +6,7 @@ and end with it.
 """
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -35,28 +36,33 @@ from duologue.runtime.judging import Judging
 from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
-from duologue.runtime.services import Services
+from duologue.runtime.services import Services, Severity
 from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup
 from duologue.runtime.shell import CarryOut, Observer, Shell
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
+from duologue.runtime.told_by_stages import refuse_a_stage_s
 from duologue.runtime.tool_runner import ToolRunner
 from duologue.runtime.trace import Trace
+from duologue.runtime.user_tools import HandedToTools
 
 PERSONAS_MAX: Final = 32  # of one session; each keeps its instructions and may keep a model
 END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
 
-class Session:
+class Session(HandedToTools):
     """One conversation with one caller, to be used with `async with`, which raises at its end what failed it (`error`),
     unless that was the connection.
 
     What a program may do to it (`say`, `type`, `interrupt`, …) raises `ProtocolError` where the conversation has no
-    step for it now.
+    step for it now, and after its end. It may be done from any thread; from another than the loop's, as from an
+    observer, it is done a moment later, and refused by a `Note`. Everything else belongs to the loop's thread.
+    `user_data`: what the program gave the session to carry.
     """
 
     def __init__(self, transport: Transport, setup: SessionSetup) -> None:
         self.transport = transport
+        self.user_data = setup.user_data
         self.meter = Meter()
         self.error: DuologueError | None = None
         self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
@@ -64,11 +70,12 @@ class Session:
         self._personas = {setup.persona.name: setup.persona}
         self._persona = setup.persona  # who is to speak from the next turn or reply on
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._failed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = asyncio.Event()
         self._shell = Shell(self._make_conversation(), self._crash)
-        services = Services(self.now, self.post, self.note, self._spawn, self.meter)
+        services = Services(self.now, self._shell.post, self.note, self._spawn, self.meter)
         self._services = services
         stages = setup.stages
         self._judging = Judging(stages.judges, JudgeContext(self.id, self._persona.language), services)
@@ -81,7 +88,7 @@ class Session:
             on_deaf=self._deaf,
         )
         remote_tools = setup.remote_tools or snapshot.remote_tools(setup.snapshot or {})
-        self._tool_runner = ToolRunner(setup.tools, remote_tools, services)
+        self._tool_runner = ToolRunner(setup.tools, remote_tools, services, self)
         self._reply_player = ReplyPlayer(
             transport,
             services,
@@ -166,10 +173,22 @@ class Session:
             raise self.error  # a connection that broke is the peer's business; everything else is the program's
 
     async def close(self, reason: str = "closed", *, finish: bool = True) -> None:
-        """End the session; with `finish` after the agent has said what it is saying. Returns when it is over."""
-        if not self._closed.is_set():
+        """End the session; with `finish` after the agent has said what it is saying. Returns when it is over; inside a
+        tool, and in what a tool began, at once: the reply that would have to end first waits for the tool.
+        """
+        self._request_close(reason, finish)
+        if not self._tool_runner.is_asking:
+            await self._closed.wait()
+
+    def hang_up(self, reason: str = "hung up by the agent") -> None:
+        """End the session when the agent has said what it is saying, a tool's reply included. Returns at once; nothing
+        happens where it is over. What is said for more than `limits.close_s_max` from now is cut short.
+        """
+        self._request_close(reason, finish=True)
+
+    def _request_close(self, reason: str, finish: bool) -> None:
+        with suppress(ProtocolError):  # it is over: nothing is left to be ended
             self.post(ev.CloseRequested(self.now(), mended(reason), finish))
-        await self._closed.wait()
 
     async def wait_closed(self) -> None:
         """Return when the session is over, whoever ended it."""
@@ -181,9 +200,8 @@ class Session:
             reason = "hung up"
         except TransportError as error:
             self.error, reason = error, "connection lost"
-            self.note("transport", str(error))
-        if not self._closed.is_set():
-            self.post(ev.CloseRequested(self.now(), reason, finish=False))
+            self.note("transport", str(error), "error")
+        self._shell.post(ev.CloseRequested(self.now(), reason, finish=False))
 
     async def _end(self) -> None:
         """Stop and await everything that belongs to the session."""
@@ -199,10 +217,14 @@ class Session:
             for task in pending:
                 task.cancel()
             if pending and (stuck := (await asyncio.wait(pending, timeout=END_S_MAX))[1]):
-                self.note("internal", f"{len(stuck)} tasks did not stop when they were cancelled, and are left behind")
+                self.note(
+                    "internal",
+                    f"{len(stuck)} tasks did not stop when they were cancelled, and are left behind",
+                    "error",
+                )
             self.trace.close()
             if self.trace.lost:
-                self._shell.tell(Note(self.now(), "trace", self.trace.lost))
+                self._shell.tell(Note(self.now(), "trace", self.trace.lost, "error"))
             self._over()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
@@ -226,13 +248,13 @@ class Session:
             return
         self._failed = True
         self.error = _as_ours(error)
-        self.note("transport" if isinstance(error, TransportError) else "internal", str(self.error))
-        self.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
+        self.note("transport" if isinstance(error, TransportError) else "internal", str(self.error), "error")
+        self._shell.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
 
     def _crash(self, error: BaseException) -> None:
         """The core or one of its actions broke: say so and end, rather than hang."""
         self.error = self.error or _as_ours(error)
-        self.note("internal", str(_as_ours(error)))
+        self.note("internal", str(_as_ours(error)), "error")
         reply, heard = self._reply_player.silence()
         with suppress(Exception):  # it may be broken past that, too; then what was heard is lost with it
             self.conversation.feed(ev.ReplyEnded(max(self.now(), self.conversation.now), reply, heard, cut=True))
@@ -247,12 +269,31 @@ class Session:
         return self._shell.now()
 
     def post(self, event: ev.Event) -> None:
-        """Tell the core `event`; from inside an action it waits its turn. `ProtocolError` for one out of order."""
-        self._shell.post(event)
+        """Tell the core `event`, from any thread. Raises `ProtocolError` for one that is out of order or a stage's to
+        tell, and after the end.
 
-    def note(self, source: str, text: str) -> None:
+        From inside an action it waits its turn, from another thread for the loop's; a refusal is noted then.
+        """
+        refuse_a_stage_s(event)
+        if self.closed or self.phase is Phase.CLOSED:
+            raise ProtocolError(f"{type(event).__name__} came when the session was over", hint="See session.closed")
+        if threading.get_ident() == self._thread:
+            self._shell.post(event, self._refused)
+        else:
+            self._loop.call_soon_threadsafe(self._post_later, event)
+
+    def _post_later(self, event: ev.Event) -> None:
+        try:
+            self.post(event)
+        except ProtocolError as error:
+            self._refused(error)
+
+    def _refused(self, error: ProtocolError) -> None:
+        self.note("program", f"dropped: {error}", "warning")
+
+    def note(self, source: str, text: str, severity: Severity = "info") -> None:
         """Write to the trace, and tell the observers."""
-        self._shell.note(source, text)
+        self._shell.note(source, text, severity)
 
     # --- the transport's sink -------------------------------------------------------------------------------------
 
@@ -278,13 +319,14 @@ class Session:
             self._reply_player.far_side_reports(event)
             return
         try:
-            self.post(replace(event, at=self.now()))
+            refuse_a_stage_s(event)
+            self._shell.post(replace(event, at=self.now()))
         except ProtocolError as error:
-            self.note("transport", f"dropped: {error}")
+            self.note("transport", f"dropped: {error}", "warning")
 
     def _deaf(self, error: StageError) -> None:
         self.error = error
-        self.post(ev.CloseRequested(self.now(), f"voice activity detection failed: {error}"))
+        self._shell.post(ev.CloseRequested(self.now(), f"voice activity detection failed: {error}"))
 
     # --- what a program sees --------------------------------------------------------------------------------------
 
@@ -464,8 +506,8 @@ class Session:
         try:
             text = await summarise(self._llm, messages, self.meter)
         except DuologueError as error:
-            self.note("llm", f"no summary, an extract takes its place: {error}")
-        self.post(ev.SummaryMade(self.now(), items, text))
+            self.note("llm", f"no summary, an extract takes its place: {error}", "warning")
+        self._shell.post(ev.SummaryMade(self.now(), items, text))
 
     def _close_session(self, action: act.CloseSession) -> None:
         self._reply_player.silence()

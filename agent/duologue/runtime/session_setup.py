@@ -15,6 +15,7 @@ from duologue.ports.reply_source import ReplySource
 from duologue.ports.stage import Stage
 from duologue.ports.tts import SpeechRequest, Tts
 from duologue.ports.vad import Vad
+from duologue.runtime.services import Severity
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool
 from duologue.stages import STAGES
@@ -96,6 +97,7 @@ class Note:
     at: float
     source: str
     text: str
+    severity: Severity = "info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ SessionEvent = Event | Action | Aside | Note | ReplyFinished
 class SessionSetup:
     """What a session is made of; `Agent.session` puts it together.
 
-    `traced`: makes the trace from the session's id and a function that gives its header.
+    `traced`: makes the trace from the session's id and a function that gives its header. `user_data`: the program's
+    own, for its tools.
     """
 
     stages: Stages
@@ -129,3 +132,4 @@ class SessionSetup:
     remote_tools: tuple[ToolSpec, ...] = ()
     traced: Callable[[str, Callable[[], Mapping[str, Any]]], Trace] = lambda session_id, header: Trace(header)
     snapshot: Mapping[str, Any] | None = None
+    user_data: Any = None

@@ -16,11 +16,13 @@ from duologue.core.events import Event, HeardSoFar
 from duologue.errors import ProtocolError
 from duologue.runtime.broadcast import Broadcast
 from duologue.runtime.overruns import Overruns
+from duologue.runtime.services import Severity
 from duologue.runtime.session_setup import Note, SessionEvent
 from duologue.runtime.trace import Trace
 
 OBSERVERS_MAX: Final = 32  # of one session; each costs time on the loop at every event
 
+OnRefused = Callable[[ProtocolError], None]
 Observer = Callable[[SessionEvent], None]
 CarryOut = Mapping[type[Action], Callable[[Any], None]]
 
@@ -41,7 +43,7 @@ class Shell:
         self._on_crash = on_crash
         self._carry_out: CarryOut = {}
         self._observers: list[Observer] = []
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[tuple[Event, OnRefused | None]] = deque()
         self._draining = self._over = False
         self._timer: asyncio.TimerHandle | None = None
         self._overruns = Overruns(self.note)
@@ -83,25 +85,27 @@ class Shell:
                 observer(event)
             except Exception as error:  # a stranger's function: it loses its place, the conversation goes on
                 self._observers.remove(observer)
-                self.note("observer", f"{type(error).__name__}: {error}; it is told nothing more")
+                self.note("observer", f"{type(error).__name__}: {error}; it is told nothing more", "error")
         if not isinstance(event, HeardSoFar):
             self.broadcast.publish(event)
 
-    def note(self, source: str, text: str) -> None:
+    def note(self, source: str, text: str, severity: Severity = "info") -> None:
         """Write to the trace, and tell it."""
         now = self.now()
-        self.trace.note(now, source, text)
-        self.tell(Note(now, source, text))
+        self.trace.note(now, source, text, **({} if severity == "info" else {"severity": severity}))
+        self.tell(Note(now, source, text, severity))
 
     # --- the beats -------------------------------------------------------------------------------------------------
 
-    def post(self, event: Event) -> None:
-        """Tell the core `event`, and carry out what it decides. From inside an action it waits its turn.
+    def post(self, event: Event, on_refused: OnRefused | None = None) -> None:
+        """Tell the core `event`, and carry out what it decides. From inside an action it waits its turn. After the end
+        nothing is done.
 
-        Raises `ProtocolError` for an event that is out of order.
+        Raises `ProtocolError` for an event that is out of order; for one that had to wait `on_refused` is told, and
+        without that it is a crash: what our own stages post must be in order.
         """
         if self._draining:
-            self._inbox.append(event)
+            self._inbox.append((event, on_refused))
         else:
             self.drain(lambda: self._beat(event))
 
@@ -118,7 +122,7 @@ class Shell:
             except ProtocolError as error:
                 refusal = error
             while self._inbox:
-                self._beat(self._inbox.popleft())
+                self._beat_waiting(*self._inbox.popleft())
         except Exception as error:  # whatever it is, a session must not hang half-decided: it ends and says why
             self._inbox.clear()
             self._on_crash(error)
@@ -127,6 +131,16 @@ class Shell:
             self.rearm()
         if refusal:
             raise refusal
+
+    def _beat_waiting(self, event: Event, on_refused: OnRefused | None) -> None:
+        try:
+            if self._over and on_refused:
+                raise ProtocolError(f"{type(event).__name__} came when the session was over")
+            self._beat(event)
+        except ProtocolError as error:
+            if on_refused is None:
+                raise
+            on_refused(error)
 
     def _beat(self, event: Event) -> None:
         if self._over:
@@ -156,8 +170,7 @@ class Shell:
         `before` is told the live reply's number once that is decided, before it is carried out.
         """
         now = self.now()
-        self.advance(now)
-        actions = self.conversation.take_over()
+        actions = self.conversation.take_over()  # before any deadline: what they are about died with the old process
         self.trace.taken_over(now)
         self.trace.actions(now, actions)
         before(self.conversation.reply)

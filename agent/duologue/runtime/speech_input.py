@@ -98,7 +98,7 @@ class Recognition:
                 await self._listen()
             except (StageError, ConfigurationError) as error:
                 if isinstance(error, StageError) and error.retryable and attempt == 1:
-                    self._services.note("asr", f"begun again: {error}")
+                    self._services.note("asr", f"begun again: {error}", "warning")
                     continue
                 self._services.post(RecognitionFailed(self._services.now(), self.turn, str(error)))
             return
@@ -208,7 +208,7 @@ class SpeechInput:
         """Begin anew with a fresh detector, which knows of no voice: if there is one, it reports it once more."""
         self._failures = self._failures + 1 if self._sound_frames < VAD_SOUND_FRAMES else 1
         self._sound_frames = 0
-        self._services.note("vad", f"opened anew after: {error}")
+        self._services.note("vad", f"opened anew after: {error}", "warning")
         if self._failures >= VAD_FAILURES_MAX:
             self._on_deaf(error)
         else:

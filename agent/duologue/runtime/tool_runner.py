@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from contextvars import ContextVar
 from typing import Final
 
 from duologue.core.actions import CancelTool, RunTool
@@ -10,19 +11,24 @@ from duologue.core.messages import ToolSpec
 from duologue.nearest import did_you_mean
 from duologue.runtime.reply import ReplyTools
 from duologue.runtime.services import Services
-from duologue.runtime.user_tools import Tool, ToolFailure
+from duologue.runtime.user_tools import HandedToTools, Tool, ToolFailure
 
 IDS_KEPT: Final = 512  # calls back that a late result may still come for
 LINGER_S: Final = 5.0  # a tool that can't be stopped may finish so long after the session
 
+_RUNNING_IN: ContextVar["ToolRunner | None"] = ContextVar("_RUNNING_IN", default=None)  # what a tool begins has it, too
+
 
 class ToolRunner:
-    """Runs tools and posts their results."""
+    """Runs tools and posts their results. `session` goes to those that ask for it."""
 
-    def __init__(self, tools: Iterable[Tool], remote: Iterable[ToolSpec], services: Services) -> None:
+    def __init__(
+        self, tools: Iterable[Tool], remote: Iterable[ToolSpec], services: Services, session: HandedToTools
+    ) -> None:
         self._tools = {tool.spec.name: tool for tool in tools}
         self._remote = {spec.name: spec for spec in remote}
         self._services = services
+        self._session = session
         self._ids: dict[str, None] = {}
         self._running: dict[str, tuple[RunTool, asyncio.Task[None]]] = {}
 
@@ -64,6 +70,11 @@ class ToolRunner:
         if not action.remote:
             self._running[action.call_id] = (action, self._services.spawn(self._run(action)))
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether who asks is one of these tools, or was begun by one: it must not wait for what waits for the tool."""
+        return _RUNNING_IN.get() is self
+
     def cancel(self, action: CancelTool) -> None:
         """Stop a tool, if it still runs."""
         if running := self._running.pop(action.call_id, None):
@@ -76,12 +87,13 @@ class ToolRunner:
             await asyncio.wait(lingering, timeout=LINGER_S)
 
     async def _run(self, action: RunTool) -> None:
+        _RUNNING_IN.set(self)
         begun_at, failed = self._services.now(), False
         try:
-            output = await self._tool(action.name).run(action.arguments)
+            output = await self._tool(action.name).run(action.arguments, self._session)
         except ToolFailure as error:
             output, failed = f"Failed: {error}", True
-            self._services.note("tool", f"{action.name}: {error}")
+            self._services.note("tool", f"{action.name}: {error}", "warning")
         self._running.pop(action.call_id, None)
         self._services.meter.timing("tool", self._services.now() - begun_at)
         self._services.post(ToolReturned(self._services.now(), action.call_id, output, failed))

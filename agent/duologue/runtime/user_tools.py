@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 import json
+import types
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, overload
+from typing import Annotated, Any, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 from pydantic.fields import FieldInfo
@@ -18,21 +19,29 @@ from duologue.runtime.reply import ReplyTools
 from duologue.runtime.threads import ThreadsBusy, in_daemon_thread
 
 
+class HandedToTools:
+    """What a tool gets by annotating a parameter with it: the session. The model neither sees nor fills that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function of ours that the model may call."""
+    """A function of ours that the model may call.
+
+    `session_parameters`: names of those that are filled with the session.
+    """
 
     spec: ToolSpec
     function: Callable[..., Any]
     arguments: type[BaseModel]
     traits: ReplyTools
+    session_parameters: tuple[str, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function itself, for its author's tests."""
         return self.function(*args, **kwargs)
 
-    async def run(self, arguments: str) -> str:
-        """Call it with JSON `arguments`; its result as text.
+    async def run(self, arguments: str, session: HandedToTools | None = None) -> str:
+        """Call it with JSON `arguments`, for `session`; its result as text.
 
         `ToolFailure` says what went wrong, in words for the model.
         """
@@ -44,6 +53,8 @@ class Tool:
             )
             raise ToolFailure(f"the arguments do not fit: {problems}") from error
         named = {str(info.alias): getattr(given, field) for field, info in type(given).model_fields.items()}
+        if session is not None:
+            named |= dict.fromkeys(self.session_parameters, session)
         try:
             if inspect.iscoroutinefunction(self.function):
                 result = await self.function(**named)
@@ -86,6 +97,8 @@ def tool(
     """Make a function callable for the model.
 
     Its name, docstring and annotated parameters are what the model sees. A plain function runs in a thread.
+    A parameter annotated `Session` is filled with the session of the call.
+
     `timeout_s`: give up after it (default: `reply.tool_s_max`). `cancellable=False`: when the user interrupts, let it
     finish and remember its result. Raises `ConfigurationError` for a function that can't be described.
     """
@@ -99,15 +112,44 @@ def _describe(function: Callable[..., Any], traits: ReplyTools) -> Tool:
     name = getattr(function, "__name__", type(function).__name__)
     hint = "Annotate it with what JSON has: str, int, float, bool, list, dict, Literal, a dataclass, a pydantic model"
     try:
-        parameters = inspect.signature(function, eval_str=True).parameters.values()
-        fields: dict[str, Any] = {f"p{place}": _field(name, parameter) for place, parameter in enumerate(parameters)}
+        parameters = _signature(function).parameters.values()
+        handed = tuple(parameter.name for parameter in parameters if _is_session(parameter))
+        described = (parameter for parameter in parameters if parameter.name not in handed)
+        fields: dict[str, Any] = {f"p{place}": _field(name, parameter) for place, parameter in enumerate(described)}
         arguments = create_model(f"{name}_arguments", __config__=ConfigDict(extra="forbid"), **fields)
         schema = arguments.model_json_schema()
     except (NameError, TypeError, ValueError, PydanticUserError) as error:
         raise ConfigurationError(f"tool {name} can't be described to a model: {error}", hint=hint) from error
     schema.pop("title", None)
     spec = ToolSpec(name, inspect.getdoc(function) or "", json.loads(json.dumps(schema)))
-    return Tool(spec, function, arguments, traits)
+    return Tool(spec, function, arguments, traits, handed)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """With annotations as objects. `Session` is known by its name even where only type checkers import it."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except NameError as error:
+        if error.name != "Session":
+            raise
+        signature = inspect.signature(function, eval_str=True, locals={"Session": HandedToTools})
+    named = getattr(inspect.unwrap(function), "__globals__", {}).get("Session", HandedToTools)
+    return signature.replace(parameters=[_unquoted(parameter, named) for parameter in signature.parameters.values()])
+
+
+def _unquoted(parameter: inspect.Parameter, session: Any) -> inspect.Parameter:
+    """In quotes under `from __future__ import annotations` an annotation is text twice over."""
+    annotation = parameter.annotation
+    is_name = isinstance(annotation, str) and annotation == "Session"
+    return parameter.replace(annotation=session) if is_name else parameter
+
+
+def _is_session(parameter: inspect.Parameter) -> bool:
+    """Whether it wants the session: `Session`, or `Session | None` for who calls the function by hand."""
+    annotation = parameter.annotation
+    kinds = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return named and any(isinstance(kind, type) and issubclass(kind, HandedToTools) for kind in kinds)
 
 
 def _field(name: str, parameter: inspect.Parameter) -> tuple[Any, Any]:

@@ -107,6 +107,11 @@ class Call:
         _, agent = self.transport.recording()
         return bool(np.any(np.abs(agent[int(start * SAMPLE_RATE_HZ) : int(end * SAMPLE_RATE_HZ)]) > 200))
 
+    def trace_notes(self, source: str) -> list[str]:
+        """What was noted by one source, after the end too."""
+        entries = [entry for _, kind, entry in self.session.trace.entries if kind == "note"]
+        return [entry["text"] for entry in entries if entry["source"] == source]
+
     def said(self) -> list[tuple[str, str]]:
         """The history as (who, text)."""
         return [

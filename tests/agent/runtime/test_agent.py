@@ -42,6 +42,30 @@ def test_mistakes_are_found_before_the_first_session():
         _ = Agent(persona=Persona("x"), settings=Settings()).stages
 
 
+def test_settings_may_be_a_mapping_of_the_settings_file_s_shape(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "duologue.toml").write_text('language = "zh"\nsessions_max = 7\n', encoding="utf-8")
+    agent = Agent(settings={"language": "en", "pack": "nobody", "endpointing": {"patience": 2}}, pack="assistant")
+    assert (agent.settings.language, agent.settings.sessions_max) == ("en", 7)
+    assert (agent.settings.pack, agent.settings.endpointing.patience) == ("assistant", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"langauge": "en"}, "argument: .*langauge.*Did you mean 'language'"),
+        ({"llm": {"use": 3}}, r"argument: llm\.use"),
+        ({"endpointing": {"patience": 99}}, "argument: endpointing.patience must lie between 0.1 and 10.0, got 99"),
+        ({3: "three"}, "argument: "),
+        ("duologue.toml", r"settings must be Settings or a mapping, got 'duologue.toml'\. Write settings="),
+        ([("language", "en")], "settings must be Settings or a mapping"),
+    ],
+)
+def test_settings_that_are_none_say_what_is_wrong(settings, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        Agent(persona=Persona("x"), settings=settings)
+
+
 def test_a_pack_by_name_speaks_with_its_system_text_and_greeting():
     made = stages(ScriptedReply("Hi."))
 

@@ -203,6 +203,22 @@ def test_a_session_is_taken_over_without_a_second_greeting(hand_over):
     assert second.all(ev.SayRequested) == [] and second.said() == [("agent", "Welcome, dear friend.")]
 
 
+def test_what_was_due_when_it_was_taken_over_is_not_done_to_what_died(call, until):
+    """Here the end of the silence behind the words: the speculative reply that it would release is not there."""
+    taken = []
+
+    async def during(session, transport):
+        await until(session, 2.3)
+        taken.append(session.snapshot())
+
+    call([(1.0, 1.0)], ["what time is it"], [ScriptedReply("Five.")], during=during, hang_up=2.4).go()
+    state = json.loads(json.dumps(taken[0]))
+    assert state["conversation"]["state"]["reply"]["released"] is False
+    state["conversation"]["state"]["now"] = 60.0
+    done = call(replies=[ScriptedReply("Five o'clock.")], hang_up=6.0, session_options={"snapshot": state}).go()
+    assert done.said() == [("user", "what time is it"), ("agent", "Five o'clock.")] and done.session.error is None
+
+
 @pytest.mark.parametrize(
     ("snapshot", "problem"),
     [

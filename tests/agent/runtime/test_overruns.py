@@ -5,7 +5,7 @@ from duologue.runtime.overruns import Overruns
 
 def overruns():
     told = []
-    return Overruns(lambda source, text: told.append((source, text))), told
+    return Overruns(lambda source, text, severity: told.append((source, text))), told
 
 
 def test_a_stage_that_holds_the_loop_is_named():

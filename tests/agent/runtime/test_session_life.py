@@ -92,14 +92,6 @@ def test_the_caller_s_hanging_up_in_mid_reply_keeps_what_was_heard(call):
     assert nothing_left(done)
 
 
-def test_what_a_program_says_after_the_end_is_dropped(call):
-    done = call(hang_up=1.0).go()
-    done.session.say("Hello?")
-    done.session.event(ev.TurnCommitted(0.0))
-    done.session.note("test", "late")
-    assert done.said() == []
-
-
 # --- failing ----------------------------------------------------------------------------------------------------------
 
 

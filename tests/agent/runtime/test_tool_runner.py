@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
-from duologue import tool
+from duologue import Session, tool
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.messages import ToolCall, ToolSpec
 from duologue.core.policy import Policy, ReplyPolicy
+from duologue.errors import ConfigurationError
 from duologue.runtime.session_setup import Note
 from duologue.runtime.tool_runner import LINGER_S
 from duologue.testing.scripted_llm import ScriptedReply
@@ -210,3 +211,57 @@ def test_a_tool_may_be_cancelled_by_its_own_author(call):
 
     done = call(ASK, ["go"], [calling(("gives_up", "{}")), ScriptedReply("Well.")], tools=[gives_up], hang_up=8.0).go()
     assert done.said()[1] == ("agent", "Well.") and done.session.error is None
+
+
+# --- the session, and what the program gave it to carry --------------------------------------------------------------
+
+
+@tool
+async def note_down(text: str, session: Session) -> str:
+    """Note something down for the caller."""
+    session.user_data["notes"].append(text)
+    session.show("https://example.org/noted.png")
+    return f"noted for {session.user_data['name']}"
+
+
+@tool
+def note_down_in_a_thread(text: str, session: Session) -> str:
+    """Note something down for the caller."""
+    session.user_data["notes"].append(text)
+    session.say("By the way: it is noted.")
+    return f"noted for {session.user_data['name']}"
+
+
+@pytest.mark.parametrize("noting", [note_down, note_down_in_a_thread], ids=lambda made: made.spec.name)
+def test_a_tool_gets_the_session_and_what_it_carries(call, noting):
+    data = {"name": "Ada", "notes": []}
+    script = [calling((noting.spec.name, '{"text": "milk"}')), ScriptedReply("Noted.")]
+    done = call(ASK, ["note milk"], script, tools=[noting], session_options={"user_data": data}, hang_up=8.0).go()
+    assert done.session.user_data is data and data["notes"] == ["milk"]
+    assert results(done.llm.requests[1]) == {"c0": "noted for Ada"}
+    assert done.said()[1] == ("agent", "Noted.") and done.session.error is None
+    if noting is note_down_in_a_thread:
+        assert done.said()[-1] == ("agent", "By the way: it is noted.")
+
+
+def test_a_session_carries_nothing_unless_it_is_given_something(call):
+    assert call(hang_up=0.5).go().session.user_data is None
+
+
+def test_tools_of_one_call_stand_beside_the_agent_s(call):
+    script = [calling(("slow", '{"city": "Oslo"}'), ("fast", '{"city": "Rome"}')), ScriptedReply("So it is.")]
+    options = {"session_options": {"tools": [slow]}}
+    done = call(ASK, ["how is the weather"], script, tools=[fast], hang_up=12.0, **options).go()
+    assert [spec.name for spec in done.llm.requests[0].tools] == ["fast", "slow"]
+    assert results(done.llm.requests[1]) == {"c0": "snow in Oslo", "c1": "rain in Rome"}
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [([fast], r"two tools are called 'fast'\. Rename one"), ([print], r"is no tool\. Decorate the function")],
+)
+def test_tools_of_one_call_that_can_t_be_are_refused_before_it_begins(call, more, problem):
+    made = call(tools=[fast], session_options={"tools": more})
+    with pytest.raises(ConfigurationError, match=problem):
+        made.go()
+    assert made.session is None

@@ -1,13 +1,16 @@
 """A function described to a model from its signature; its arguments validated, its result as text."""
 
+import __future__
+
 import asyncio
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Optional
 
 import pytest
 from pydantic import BaseModel, Field
 
-from duologue import tool
+import duologue
+from duologue import Session, tool
 from duologue.errors import ConfigurationError
 from duologue.runtime.user_tools import ToolFailure
 from duologue.testing.virtual_time import run
@@ -199,3 +202,72 @@ def test_a_lone_half_of_a_character_in_a_result_is_replaced():
         return "a \ud83d b"
 
     assert asyncio.run(odd.run("{}")) == "a � b"
+
+
+# --- the session in a tool's hands -----------------------------------------------------------------------------------
+
+
+@tool
+async def whose_call(session: Session, polite: bool = True) -> str:
+    "Whose call it is."
+    return f"{'dear ' * polite}{session.user_data}"
+
+
+def test_the_session_is_no_parameter_of_the_model_s():
+    assert list(whose_call.spec.parameters["properties"]) == ["polite"]
+    assert whose_call.session_parameters == ("session",)
+    with pytest.raises(ToolFailure, match="session: Extra inputs are not permitted"):
+        run(whose_call.run('{"session": 1}'))
+
+
+def described(annotation, **names):
+    """A tool whose parameter `call` has an annotation as text, as it stands in a module of `names`."""
+    source = f"async def odd(call: {annotation}, number: int = 0) -> str:\n    return str(call)\n"
+    exec(compile(source, "user.py", "exec", flags=__future__.annotations.compiler_flag), names)
+    return tool(names["odd"])
+
+
+@pytest.mark.parametrize(
+    ("annotation", "names"),
+    [
+        ("Session", {"Session": Session}),
+        ("Session", {}),  # imported for type checkers only
+        ("'Session'", {}),
+        ("Session | None", {}),
+        ("Optional[Session]", {"Optional": Optional}),
+        ("duologue.Session", {"duologue": duologue}),
+        ("Call", {"Call": type("Call", (Session,), {})}),
+    ],
+)
+def test_however_its_annotation_is_written_the_session_is_known(annotation, names):
+    made = described(annotation, **names)
+    assert list(made.spec.parameters["properties"]) == ["number"] and made.session_parameters == ("call",)
+    session = object.__new__(Session)
+    assert run(made.run("{}", session)) == str(session)
+
+
+def test_a_class_of_the_user_s_that_is_called_session_is_theirs():
+    class Theirs(BaseModel):
+        name: str
+
+    made = described("Session", Session=Theirs)
+    assert made.session_parameters == () and list(made.spec.parameters["properties"]) == ["call", "number"]
+
+
+def test_without_a_session_a_tool_says_what_it_lacks_or_does_without():
+    @tool
+    async def may(session: Session | None = None) -> str:
+        return "nobody's" if session is None else "somebody's"
+
+    assert run(may.run("{}")) == "nobody's"
+    with pytest.raises(ToolFailure, match="missing 1 required positional argument: 'session'"):
+        run(whose_call.run("{}"))
+
+
+def test_a_session_without_a_name_is_refused_like_any_parameter_without_one():
+    def many(*sessions: Session): ...
+    def only(session: Session, /): ...
+
+    for function in (many, only):
+        with pytest.raises(ConfigurationError, match="Give each parameter a name"):
+            tool(function)
