@@ -13,6 +13,7 @@ from benchmarks.http_faults import ANSWERS, CASES, GREETING, QUESTIONS, Caller, 
 from benchmarks.stages import voice
 from duologue import Agent, Persona, Policy, Session, Settings, Stages, tool
 from duologue.core import actions as act
+from duologue.core.history import AgentItem, UserItem
 from duologue.core.messages import ToolCall
 from duologue.core.policy import EndpointingPolicy, LimitsPolicy, ReplyPolicy
 from duologue.ports.asr import Asr

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from duologue.core import actions, events
+from duologue.core.options import PLAIN, ReplyOptions
 
 NAMED: Mapping[str, type] = {
     name: kind
@@ -23,7 +24,13 @@ SECONDS_MAX = 1e12  # no time or number of the core comes near it: thirty thousa
 
 
 def to_data(value: Any) -> Any:
-    """Dataclasses to dicts, tuples to lists, enums to their values; the rest as it is."""
+    """Dataclasses to dicts, tuples to lists, enums to their values; the rest as it is.
+
+    Of options only what is wanted otherwise: each reply has them, and hardly one has any.
+    """
+    if isinstance(value, ReplyOptions):
+        wanted = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: to_data(option) for name, option in wanted.items() if option != getattr(PLAIN, name)}
     if is_dataclass(value):
         return {field.name: to_data(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, list | tuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from duologue.core.actions import Action, CloseSession
-from duologue.core.codec import decode, encode, from_data
+from duologue.core.codec import decode, encode
 from duologue.core.conversation import Conversation
 from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError, DuologueError, ProtocolError
@@ -99,7 +99,7 @@ def _begin(path: Path, lines: Iterator[tuple[int, dict[str, Any]]]) -> Conversat
             hint="Replay it with the release that recorded it",
         )
     try:
-        return Conversation.restore(from_data(Policy, header["policy"]), header["conversation"])
+        return Conversation.restore(Policy(), header["conversation"])
     except (*MISFITS, ConfigurationError) as error:
         raise TraceError(f"{path}:1: the header does not fit: {error}") from error
 

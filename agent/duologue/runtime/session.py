@@ -17,7 +17,6 @@ from typing import Any, Final, Self
 from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.codec import to_data
 from duologue.core.conversation import Conversation
 from duologue.core.history import Item
 from duologue.core.machines import Phase
@@ -112,7 +111,6 @@ class Session(HandedToTools):
     def _trace_header(self) -> dict[str, Any]:
         return {
             "session": self.id,
-            "policy": to_data(self._setup.policy),
             "stages": {**self._setup.stages.names(), "llm": f"{self._llm.name} ({self._llm.model})"},
             "is_language_model": self._llm.is_language_model,
             "conversation": self.conversation.snapshot(),
@@ -275,6 +273,9 @@ class Session(HandedToTools):
         From inside an action it waits its turn, from another thread for the loop's; a refusal is noted then.
         """
         refuse_a_stage_s(event)
+        if isinstance(event, ev.ToolReturned) and not self.conversation.awaits_tool(event.call_id):
+            self.note("tool", f"dropped: no call {event.call_id!r} waits for a result", "warning")
+            return
         if self.closed or self.phase is Phase.CLOSED:
             raise ProtocolError(f"{type(event).__name__} came when the session was over", hint="See session.closed")
         if threading.get_ident() == self._thread:
@@ -430,11 +431,12 @@ class Session(HandedToTools):
         self.post(ev.PolicyChanged(self.now(), policy))
 
     def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
-        """The result of a tool that the far side ran (`RunTool` with `remote`)."""
+        """The result of a tool that the caller's side ran (`RunTool` with `remote`), however late. A reply with it begins
+        on request. One that no call waits for is noted and dropped."""
         self.post(ev.ToolReturned(self.now(), call_id, mended(output), failed))
 
     def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
-        """The far side offers these tools from now on; calls come as `RunTool` with `remote` in `events`."""
+        """The caller's side offers these tools from now on; calls come as `RunTool` with `remote`."""
         self._tool_runner.set_remote(specs)
 
     def use_persona(self, persona: Persona, *, greet: bool = False) -> None:

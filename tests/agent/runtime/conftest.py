@@ -10,7 +10,7 @@ import pytest
 
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
 from duologue.audio import SAMPLE_RATE_HZ
-from duologue.core.history import AgentItem, UserItem
+from duologue.core.history import AgentItem, OutputItem, UserItem
 from duologue.errors import DuologueError
 from duologue.ports.judge import Judge
 from duologue.ports.reply_source import ReplySource
@@ -113,12 +113,24 @@ class Call:
         return [entry["text"] for entry in entries if entry["source"] == source]
 
     def said(self) -> list[tuple[str, str]]:
-        """The history as (who, text)."""
-        return [
-            ("user" if isinstance(item, UserItem) else "agent", item.text)
-            for item in self.session.conversation.history
-            if isinstance(item, UserItem | AgentItem)
-        ]
+        """The history as (who, text): a reply's stretches before and behind its tools as one."""
+        told: list[tuple[str, str]] = []
+        spoke = 0
+        for item in self.session.conversation.history:
+            if isinstance(item, UserItem):
+                told.append(("user", item.text))
+            elif isinstance(item, AgentItem) and item.reply and item.reply == spoke:
+                told[-1] = ("agent", f"{told[-1][1]} {item.text}")
+            elif isinstance(item, AgentItem):
+                told.append(("agent", item.text))
+            if isinstance(item, AgentItem | UserItem):
+                spoke = item.reply if isinstance(item, AgentItem) else 0
+        return told
+
+    def results(self) -> list[tuple[str, str]]:
+        """What tools gave, as the history has it: call id and output."""
+        items = self.session.conversation.history
+        return [(item.call_id, item.output) for item in items if isinstance(item, OutputItem)]
 
 
 @pytest.fixture

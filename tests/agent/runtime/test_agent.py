@@ -78,7 +78,7 @@ def test_a_pack_by_name_speaks_with_its_system_text_and_greeting():
 
     session = run(main())
     pack = find_pack("assistant")
-    assert session.conversation.pack == "assistant"
+    assert session.conversation.persona == "assistant"
     assert session.conversation.history[0].text == pack.greeting("en").strip()
     assert session.conversation.snapshot()["system"] == pack.system("en")
 
@@ -228,7 +228,7 @@ def test_the_cascade_builds_the_stages_and_says_what_it_took_and_why(monkeypatch
         assert {"source": "auto", "text": "llm: scripted (for the test)"} in notes
         return session
 
-    assert run(main()).conversation.pack == "assistant-of-cascade"
+    assert run(main()).conversation.persona == "assistant-of-cascade"
 
 
 def test_without_pipelines_the_next_step_is_said(monkeypatch):
@@ -263,7 +263,7 @@ def test_a_session_handed_over_speaks_as_the_pack_that_it_was_given_last(pirate,
             session.use_persona(agent.persona(str(pirate)))
             state = json.loads(json.dumps(session.snapshot()))
         name = str(pirate) if folder_known else "pirate"
-        state["conversation"]["state"]["next_pack"][0] = name
+        state["conversation"]["state"]["next_persona"][0] = name
         transport = MemoryTransport(hang_up=1.0)
         async with agent.session(transport, snapshot=state) as session:
             persona = session._persona.name

@@ -95,10 +95,11 @@ def test_a_broken_line_is_named(recorded, change, problem):
     ("header", "problem"),
     [
         ('{"kind":"note","at":1.0}', ":1: expected a header"),
-        ('{"kind":"header","version":99}', ":1: a trace of version 99, expected 1. Replay it with the release"),
-        ('{"kind":"header","version":1}', ":1: the header does not fit: 'policy'"),
-        ('{"kind":"header","version":1,"policy":{"temper":1},"conversation":{}}', ":1: .*Policy has no temper"),
-        ('{"kind":"header","version":1,"policy":{},"conversation":{}}', ":1: .*not a snapshot"),
+        ('{"kind":"header","version":99}', ":1: a trace of version 99, expected 2. Replay it with the release"),
+        ('{"kind":"header","version":1}', ":1: a trace of version 1, expected 2"),
+        ('{"kind":"header","version":2}', ":1: the header does not fit: 'conversation'"),
+        ('{"kind":"header","version":2,"conversation":{"policy":{"temper":1}}}', ":1: .*Policy has no temper"),
+        ('{"kind":"header","version":2,"conversation":{"policy":{}}}', ":1: .*not a snapshot"),
     ],
 )
 def test_a_broken_header_is_said_to_be_one(recorded, header, problem):

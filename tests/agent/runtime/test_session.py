@@ -182,7 +182,7 @@ def test_another_pack_speaks_from_the_next_turn_on(call):
 
     done = call([(1.0, 1.0)], ["hello"], [ScriptedReply("Arr.")], hang_up=5.0, during=during).go()
     assert done.llm.requests[0].messages[0].text == "You are a pirate."
-    assert done.session.conversation.pack == "pirate"
+    assert done.session.conversation.persona == "pirate"
 
 
 def test_a_model_that_fails_is_apologised_for_and_the_session_goes_on(call):
@@ -264,6 +264,6 @@ def test_a_language_that_is_set_is_spoken_whatever_is_heard(call):
 
 
 def test_each_action_is_carried_out_or_only_told(call):
-    told = {act.TurnEnded, act.TurnDismissed, act.TruncateHistory, act.RefuseSay}
+    told = {act.TurnEnded, act.TurnDismissed, act.TruncateHistory, act.RefuseSay, act.ReplyOver, act.OverlapJudged}
     kinds = {kind for kind in NAMED.values() if issubclass(kind, act.Action) and kind is not act.Action}
     assert kinds - set(call(hang_up=0.1).go().session._carry_out()) == told

@@ -72,8 +72,7 @@ def test_a_tool_runs_and_the_model_goes_on_with_its_result(call):
     assert [message.role for message in second.messages] == ["system", "user", "assistant", "tool"]
     assert second.messages[2].text == "Let me look." and second.messages[2].tool_calls[0].name == "fast"
     assert done.said()[1] == ("agent", "Let me look. It rains.")
-    item = done.session.conversation.history[1]
-    assert item.rounds[0].results == (("c0", "rain in Rome"),)
+    assert done.results() == [("c0", "rain in Rome")]
     assert done.session.meter.stages["tool"] == pytest.approx([0.3])
     assert done.one(act.RunTool).name == "fast"
 
@@ -140,8 +139,8 @@ def test_one_that_may_not_be_stopped_finishes_and_its_result_is_remembered(call)
     script = [calling(("pay", '{"amount": 5}'), text="I pay that for you now. "), ScriptedReply("Fine.")]
     done = call([(1.0, 1.0), (3.5, 1.5)], ["pay the bill", "no stop it please"], script, tools=[pay], hang_up=12.0).go()
     assert DONE == ["paid"] and done.all(act.CancelTool) == []
-    late = done.session.conversation.history[-1]
-    assert late.rounds[0].results == (("c0", "paid"),) and late.text == ""
+    assert done.results() == [("c0", "paid")]
+    assert [item.id for item in done.session.conversation.history[-2:]] == ["call_c0", "output_c0"]
 
 
 def test_at_the_end_of_the_session_it_is_given_a_moment(call, until):
@@ -168,6 +167,7 @@ def test_a_tool_of_the_far_side_is_called_by_event_and_its_result_comes_as_one(c
                 assert event.remote and (event.name, event.arguments) == ("open_door", "{}")
                 await pass_time(0.5)
                 session.return_tool(event.call_id, "It is open.")
+                session.request_reply()
 
     script = [calling(("open_door", "{}")), ScriptedReply("Come in.")]
     done = call(ASK, ["open the door"], script, remote_tools=[OPEN_DOOR], hang_up=8.0, during=during).go()
@@ -176,12 +176,27 @@ def test_a_tool_of_the_far_side_is_called_by_event_and_its_result_comes_as_one(c
     assert done.said()[1] == ("agent", "Come in.")
 
 
-def test_a_far_side_that_never_returns_runs_into_the_time_out(call):
-    policy = Policy(reply=ReplyPolicy(tool_s_max=2.0))
-    script = [calling(("open_door", "{}")), ScriptedReply("It stays shut.")]
-    done = call(ASK, ["open the door"], script, remote_tools=[OPEN_DOOR], policy=policy, hang_up=8.0).go()
-    assert done.one(act.CancelTool).reason == "timeout"
-    assert done.said()[1] == ("agent", "It stays shut.")
+def test_a_caller_s_side_that_never_returns_ends_the_reply_and_nothing_goes_on_by_itself(call):
+    policy = Policy(reply=ReplyPolicy(tool_s_max=2.0, filler_after_s=0.5))
+    script = [calling(("open_door", "{}"), text="I ask the door. "), ScriptedReply("It stays shut.")]
+    done = call(ASK, ["open the door"], script, remote_tools=[OPEN_DOOR], policy=policy, hang_up=12.0).go()
+    assert done.all(act.CancelTool) == done.all(act.ContinueReply) == done.all(act.SpeakFiller) == []
+    assert done.one(act.FinishReply).reply == done.one(ev.ReplyEnded).reply == 1
+    assert done.said() == [("user", "open the door"), ("agent", "I ask the door.")] and len(done.llm.requests) == 1
+
+
+def test_results_of_the_caller_s_side_come_in_any_order_and_the_next_reply_has_them(call, until):
+    async def during(session, transport):
+        await until(session, 6.0)
+        session.return_tool("c1", "shut")
+        session.return_tool("c0", "open")
+        session.request_reply("after")
+
+    script = [calling(("open_door", "{}"), ("open_door", "{}")), ScriptedReply("One is open.")]
+    done = call(ASK, ["open both"], script, remote_tools=[OPEN_DOOR], hang_up=10.0, during=during).go()
+    assert done.results() == [("c1", "shut"), ("c0", "open")]
+    assert results(done.llm.requests[1]) == {"c0": "open", "c1": "shut"}
+    assert done.all(act.ReplyOver)[-1].tag == "after" and done.said()[-1] == ("agent", "One is open.")
 
 
 def test_the_far_side_may_change_its_tools_and_its_name_goes_before_ours(call, until):
@@ -196,12 +211,13 @@ def test_the_far_side_may_change_its_tools_and_its_name_goes_before_ours(call, u
     ]
 
 
-def test_a_result_that_nobody_waits_for_is_dropped(call, until):
+def test_a_result_that_nobody_waits_for_is_dropped_with_a_note(call, until):
     async def during(session, transport):
         session.return_tool("nobody", "asked")
 
     done = call(during=during, hang_up=1.0).go()
-    assert done.said() == [] and done.session.error is None
+    assert done.said() == [] and done.session.error is None and done.all(ev.ToolReturned) == []
+    assert "dropped: no call 'nobody' waits for a result" in [note.text for note in done.all(Note)]
 
 
 def test_a_tool_may_be_cancelled_by_its_own_author(call):
