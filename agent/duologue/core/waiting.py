@@ -71,7 +71,7 @@ def filler_due(core: Core) -> None:
     """A tool or the model takes long: say so, once a reply, if the floor is the agent's."""
     state, reply = core.state, core.reply
     free = core.turn_state in (TurnState.IDLE, TurnState.PARKED)
-    if free and (not reply.text or any(call.output is None for call in reply.calls)):
+    if core.policy.reply.fillers and free and (not reply.text or any(call.output is None for call in reply.calls)):
         fillers = core.policy.reply.fillers
         reply.filler_said = True
         core.do(SpeakFiller(reply.number, fillers[state.fillers_said % len(fillers)]))

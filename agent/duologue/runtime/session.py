@@ -273,12 +273,11 @@ class Session(HandedToTools):
         From inside an action it waits its turn, from another thread for the loop's; a refusal is noted then.
         """
         refuse_a_stage_s(event)
-        if isinstance(event, ev.ToolReturned) and not self.conversation.awaits_tool(event.call_id):
-            self.note("tool", f"dropped: no call {event.call_id!r} waits for a result", "warning")
-            return
         if self.closed or self.phase is Phase.CLOSED:
             raise ProtocolError(f"{type(event).__name__} came when the session was over", hint="See session.closed")
-        if threading.get_ident() == self._thread:
+        if isinstance(event, ev.ToolReturned) and not self.conversation.awaits_tool(event.call_id):
+            self.note("tool", f"dropped: no call {event.call_id!r} waits for a result", "warning")
+        elif threading.get_ident() == self._thread:
             self._shell.post(event, self._refused)
         else:
             self._loop.call_soon_threadsafe(self._post_later, event)
@@ -431,8 +430,8 @@ class Session(HandedToTools):
         self.post(ev.PolicyChanged(self.now(), policy))
 
     def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
-        """The result of a tool that the caller's side ran (`RunTool` with `remote`), however late. A reply with it begins
-        on request. One that no call waits for is noted and dropped."""
+        """The result of a tool that the caller's side ran (`RunTool` with `remote`), however late. A reply with it
+        begins on request. One that no call waits for is noted and dropped."""
         self.post(ev.ToolReturned(self.now(), call_id, mended(output), failed))
 
     def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
