@@ -19,7 +19,7 @@ Contract:
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.stage import Stage
@@ -87,10 +87,12 @@ class SourceAside:
 
 @dataclass(frozen=True, slots=True)
 class SourceNote:
-    """Something that the trace should know (a retry, a chunk left out). `stage`: whose."""
+    """Something that the trace should know (a retry, a chunk left out). `stage`: whose. `severity`: `warning` for what
+    is worth looking at."""
 
     stage: str
     text: str
+    severity: Literal["info", "warning"] = "warning"
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,8 +189,8 @@ class CascadeStream:
                     if not await self._take_text(item.text, chunker, spoken):
                         return "length"
                 elif isinstance(item, LlmFinished):
-                    for note in item.notes:
-                        await put(SourceNote("llm", note))
+                    for note in item.notes:  # a stand-in says how it stands in, a model what went wrong
+                        await put(SourceNote("llm", note, "warning" if self._llm.is_language_model else "info"))
                     if item.reason not in ("stop", "tool_calls"):
                         await put(SourceNote("llm", f"the model stopped early: {item.reason}"))
                     return item.reason

@@ -157,10 +157,10 @@ class _Hearing:
         if not broken.retryable or self._failures >= FAILURES_MAX:
             self._leave_out(str(broken))
             return
-        self._services.note("judge", f"{self._judge.name} was opened anew after: {broken}")
+        self._services.note("judge", f"{self._judge.name} was opened anew after: {broken}", "warning")
         self.close()
         self.open()
 
     def _leave_out(self, why: str) -> None:
-        self._services.note("judge", f"{self._judge.name} is left out from now on: {why}")
+        self._services.note("judge", f"{self._judge.name} is left out from now on: {why}", "error")
         self.close()

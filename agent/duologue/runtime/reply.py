@@ -19,7 +19,7 @@ from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, SpokenWord
 from duologue.runtime.playout import Chunk, Track
 from duologue.runtime.services import Services
-from duologue.runtime.watched import stage_broke
+from duologue.runtime.watched import SLACK_S, stage_broke
 
 STAGE: Final = "reply_source"  # what errors of a source are told under
 UNRELEASED_S_MAX: Final = 8.0  # of audio taken before the turn is over; a cascade stops itself before that
@@ -172,7 +172,9 @@ class ReplyRun:
 
     def _can_speak(self, text: str) -> bool:
         if not self._context.source.can_speak_text:
-            self._services.note(STAGE, f"{self._context.source.name} speaks no given words, left out: {text!r}")
+            self._services.note(
+                STAGE, f"{self._context.source.name} speaks no given words, left out: {text!r}", "warning"
+            )
         return self._context.source.can_speak_text
 
     # --- from the source ------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ class ReplyRun:
         while True:
             due = self._owes and self._is_asked and self._released.is_set()
             left_s = self._asked_at + SOURCE_STALL_S_MAX - self._now() if due else SOURCE_STALL_S_MAX
-            if left_s <= 0:
+            if left_s <= SLACK_S:
                 self._break(StageTimeout(STAGE, f"nothing came for {SOURCE_STALL_S_MAX:g} s"))
                 return
             await asyncio.sleep(left_s)
@@ -315,7 +317,7 @@ class ReplyRun:
         self._post(ReplyFailed(self._now(), self.number, item.stage, item.error))
 
     def _take_note(self, item: told.SourceNote) -> None:
-        self._services.note(item.stage, item.text, "warning")
+        self._services.note(item.stage, item.text, item.severity)
 
     def _take_timing(self, item: told.StageTiming) -> None:
         self._services.meter.timing(item.step, item.seconds)

@@ -241,4 +241,4 @@ class SpeechInput:
             try:
                 self._asr.end_session(self._asr_context().session)
             except Exception as error:  # a stranger's adapter may raise anything; the session is over all the same
-                self._services.note("asr", f"at the end of the session: {stage_broke('asr', error)}")
+                self._services.note("asr", f"at the end of the session: {stage_broke('asr', error)}", "warning")

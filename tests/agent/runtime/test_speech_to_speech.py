@@ -93,7 +93,8 @@ def test_it_calls_a_tool_and_goes_on_in_the_same_reply(call):
         SpokenReply("It is five.", usage=Usage("m", 20, 7, 3)),
     )
     done = call(ASK, ["what time is it"], tools=[clock], reply_source=source, hang_up=10.0).go()
-    assert done.said()[1] == ("agent", "Let me look. It is five.")
+    assert done.said()[1:] == [("agent", "Let me look."), ("agent", "It is five.")]
+    assert done.one(ev.ReplyEnded).heard == "Let me look. It is five."
     assert [message.role for message in source.prompts[1].messages][-2:] == ["assistant", "tool"]
     finished = done.one(ReplyFinished)
     assert (finished.reason, finished.usage) == ("stop", Usage("m", 30, 12, 3))
