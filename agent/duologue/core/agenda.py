@@ -88,14 +88,16 @@ def policy_changed(core: Core, event: PolicyChanged) -> None:
     core.policy, core.history.policy = event.policy, event.policy.history
     turn = state.turn
     if not core.automatic and before.endpointing.mode == "automatic" and turn:
-        turn.by_hand = True
+        turn.by_hand, turn.unjudged = True, False
         core.disarm(Timer.ENDPOINT)
     core.disarm(Timer.IDLE)
     if event.policy.limits.session_s_max != before.limits.session_s_max and not state.closing:
         core.disarm(Timer.SESSION)
         if event.policy.limits.session_s_max is not None:
             core.arm(Timer.SESSION, max(state.now, event.policy.limits.session_s_max))
-    if core.reply_state is ReplyState.HELD and not core.policy.barge_in.enabled:
+    if core.reply_state is ReplyState.HELD and core.turn.by_hand:
+        overlap.resume(core)
+    elif core.reply_state is ReplyState.HELD and not core.policy.barge_in.enabled:
         overlap.false_alarm(core, "noise", "policy")
     rules.count_silence(core)
 

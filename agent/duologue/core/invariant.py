@@ -78,6 +78,8 @@ def _live(core: Core, reply: Reply) -> Iterator[str]:
         yield f"reply {reply.number} is live and {reply.state}"
     if reply.released == is_speculative:
         yield f"reply {reply.number} is {reply.state} and released: {reply.released}"
+    if reply.state is ReplyState.HELD and turn is not None and turn.by_hand:
+        yield f"reply {reply.number} is held, and turn {turn.number} is the hand's"
     if (reply.state is ReplyState.HEARD and not reply.heard) or (reply.state is ReplyState.WAITING and reply.heard):
         yield f"reply {reply.number} is {reply.state} and heard: {reply.heard}"
     if is_speculative and (turn is None or turn.number != reply.turn):
@@ -103,7 +105,8 @@ def _timers(core: Core) -> Iterator[str]:
 
 def _memory(core: Core) -> Iterator[str]:
     state = core.state
-    if min(state.now, state.turns, state.replies, state.summarising, core.history.tokens) < 0:
+    counts = (state.now, state.turns, state.replies, state.summarising, state.inserted, core.history.tokens)
+    if min(*counts, state.idle_prompts_said, state.fillers_said) < 0:
         yield "time and counts are not negative"
     if state.summarising > len(core.history.items) and not state.summary_outdated:
         yield f"{state.summarising} items are being summed up, and there are {len(core.history.items)}"

@@ -133,10 +133,7 @@ def false_alarm(core: Core, reason: str, decided_by: str) -> None:
     """
     state, turn, reply = core.state, core.turn, core.reply
     core.do(OverlapJudged(turn.number, reply.number, reason, decided_by))
-    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
-    if reply.held:
-        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
-        core.do(ResumePlayout(reply.number))
+    resume(core)
     if not turn.evidence:
         state.false_alarms = [*state.false_alarms, state.now][-ALARMS_KEPT:]
     if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
@@ -148,6 +145,15 @@ def false_alarm(core: Core, reason: str, decided_by: str) -> None:
     core.disarm(Timer.TURN, Timer.FINAL)
     core.do(CloseRecognition(turn.number))
     core.do(TurnDismissed(turn.number, reason, turn.words))
+
+
+def resume(core: Core) -> None:
+    """The agent goes on from the word where it was held, if it was; the voice is judged no more."""
+    reply = core.reply
+    core.disarm(Timer.HOLD, Timer.VOICE, Timer.VERDICT)
+    if reply.held:
+        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
+        core.do(ResumePlayout(reply.number))
 
 
 def voice_long_enough(core: Core) -> None:

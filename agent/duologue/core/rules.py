@@ -196,7 +196,7 @@ def commit(core: Core, about: object) -> None:
 
 def commit_over_agent(core: Core, about: object) -> None:
     """The turn is over, and waits until the agent is; one that the voice began cuts it."""
-    if not core.turn.by_hand:
+    if not core.turn.by_hand or core.reply.held:
         overlap.interrupt(core, "caller")
     commit(core, about)
 

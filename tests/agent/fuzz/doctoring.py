@@ -18,6 +18,8 @@ from typing import Any, Final
 
 from duologue.core import events
 from duologue.core.conversation import Conversation
+from duologue.core.policy import EndpointingPolicy, Policy, ReplyPolicy
+from duologue.runtime.told_by_stages import TOLD_BY_STAGES
 
 # How often each fuzzer runs in the suite; a night's worth is FUZZ_TIMES=100.
 TIMES: Final = float(os.environ.get("FUZZ_TIMES", "1"))
@@ -101,14 +103,8 @@ EVENTS: Final = [
     for kind in vars(events).values()
     if isinstance(kind, type) and issubclass(kind, events.Event) and kind is not events.Event
 ]
-# What a caller's side may tell through its transport.
-OF_THE_CALLER: Final = [
-    kind
-    for kind in EVENTS
-    if kind.__name__.startswith(
-        ("Turn", "Typed", "Images", "ReplyRequested", "Say", "Interrupt", "Endpointing", "Tool")
-    )
-]
+# What a caller's side may tell through its transport, but for the end.
+OF_THE_CALLER: Final = [kind for kind in EVENTS if kind not in (*TOLD_BY_STAGES, events.CloseRequested)]
 TEXTS: Final = (
     "",
     "hello",
@@ -143,6 +139,8 @@ def _made(rng: random.Random, kind: Any, conversation: Conversation, name: str =
         return origin(_made(rng, inner[0], conversation, name) for _ in range(rng.choice((0, 1, 3))))
     if origin is not None and issubclass(origin, Mapping):
         return {}
+    if kind is Policy:  # its numbers have ranges, which the settings check
+        return rng.choice((Policy(), Policy(reply=ReplyPolicy(speculate=False)), Policy(EndpointingPolicy("manual"))))
     if is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         return typing.cast(Any, kind)(

@@ -80,7 +80,8 @@ def test_several_fields_at_once_in_states_of_every_kind(recorded):
     for seed in range(int(1500 * doctoring.TIMES)):
         rng = random.Random(seed)
         conversation = restored(rng.choice(recorded.snapshots)["conversation"])
-        live_on(rng, conversation, rng.choice((0, 3, 20)))
+        with doctoring.noting(holes, f"seed {seed}, before anything was doctored"):
+            live_on(rng, conversation, rng.choice((0, 3, 20)))
         snapshot = json.loads(json.dumps(conversation.snapshot()))
         for _ in range(rng.choice((1, 2, 4))):
             path = rng.choice(list(doctoring.walk(snapshot)))
