@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from duologue.errors import AudioError
 
-SAMPLE_RATE_HZ: Final = 16_000
+INPUT_RATE_HZ: Final = 16_000  # the caller's side: what recognisers want
+OUTPUT_RATE_HZ: Final = 24_000  # the agent's side, unless a session says otherwise
+OUTPUT_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
+SAMPLE_RATE_HZ: Final = INPUT_RATE_HZ
 FRAME_MS: Final = 20
 FRAME_SECONDS: Final = FRAME_MS / 1000
 FRAME_SAMPLES: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000

@@ -237,7 +237,9 @@ async def _sound(script: CallerScript, step: Step, tts: Tts | None) -> Samples:
 
 async def _speech(script: CallerScript, text: str, tts: Tts) -> Samples:
     """`text` spoken, without the silence that synthesisers put around it: pauses are the script's business."""
-    request = SpeechRequest(text, language=script.language, voice=script.voice, speed=script.speed)
+    request = SpeechRequest(
+        text, language=script.language, voice=script.voice, speed=script.speed, sample_rate_hz=SAMPLE_RATE_HZ
+    )
     pcm = b"".join([item.pcm async for item in tts.synthesise(request) if isinstance(item, SpeechAudio)])
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
     spans = audible_spans(samples)

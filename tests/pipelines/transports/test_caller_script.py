@@ -114,7 +114,7 @@ def test_speech_is_trimmed_and_pauses_are_as_written() -> None:
     )
     assert (second.kind, second.delay_s, second.patience_s) == ("backchannel", 1.0, 20.0)
     assert np.abs(second.samples).max() == pytest.approx(4000, abs=10)
-    assert voice.requests[0] == SpeechRequest("abc", language="en", voice="x", speed=1.5)
+    assert voice.requests[0] == SpeechRequest("abc", language="en", voice="x", speed=1.5, sample_rate_hz=16_000)
 
 
 def test_files_and_noises_need_no_voice(tmp_path: Path) -> None:
