@@ -242,7 +242,7 @@ async def _speech(script: CallerScript, text: str, tts: Tts) -> Samples:
     )
     pcm = b"".join([item.pcm async for item in tts.synthesise(request) if isinstance(item, SpeechAudio)])
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
-    spans = audible_spans(samples)
+    spans = audible_spans(samples, sample_rate_hz=SAMPLE_RATE_HZ)
     if not spans:
         raise StageError("tts", f"the caller's voice makes no sound of {text!r}", hint="Say it in words")
     return samples[round(spans[0].start * SAMPLE_RATE_HZ) : round(spans[-1].end * SAMPLE_RATE_HZ)]
