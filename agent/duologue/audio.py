@@ -66,6 +66,14 @@ def level_dbfs(samples: Samples) -> float:
     return 20 * math.log10(rms / 32768) if rms > 0 else -math.inf
 
 
+def band_dbfs(samples: Samples, low_hz: float, high_hz: float, *, sample_rate_hz: int) -> float:
+    """What of the `level_dbfs` of int16 `samples` (shape (n,)) lies between two frequencies; -inf for nothing."""
+    hz = np.fft.rfftfreq(len(samples), 1 / sample_rate_hz)
+    inside = np.fft.rfft(to_float(samples))[(hz >= low_hz) & (hz < high_hz)]
+    power = 2 * float(np.sum(np.abs(inside) ** 2)) / len(samples) ** 2 if inside.size else 0.0
+    return 10 * math.log10(power) if power > 0 else -math.inf
+
+
 def to_float(samples: Samples) -> NDArray[np.float32]:
     """int16 to float32 in [-1, 1), same shape."""
     return samples.astype(np.float32) / np.float32(32768)

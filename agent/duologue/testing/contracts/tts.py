@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duologue.audio import FRAME_SECONDS, OUTPUT_RATES_HZ, level_dbfs, to_float
+from duologue.audio import FRAME_SECONDS, OUTPUT_RATES_HZ, band_dbfs, level_dbfs
 from duologue.errors import DuologueError
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord, Tts
 
@@ -82,11 +81,8 @@ class _Take:
 
     def band_dbfs(self, low_hz: float, high_hz: float) -> float:
         """Level of what lies between two frequencies; -inf for nothing."""
-        samples: NDArray[np.float32] = to_float(np.frombuffer(self.pcm, dtype="<i2"))
-        spectrum = np.fft.rfft(samples)
-        hz = np.fft.rfftfreq(len(samples), 1 / self.request.sample_rate_hz)
-        power = 2 * np.sum(np.abs(spectrum[(hz >= low_hz) & (hz < high_hz)]) ** 2) / len(samples) ** 2
-        return 10 * float(np.log10(power)) if power > 0 else -np.inf
+        samples = np.frombuffer(self.pcm, dtype="<i2")
+        return band_dbfs(samples, low_hz, high_hz, sample_rate_hz=self.request.sample_rate_hz)
 
 
 async def check_tts(make_tts: MakesTts, promises: TtsPromises = _WHAT_ALL_CAN) -> None:
