@@ -67,9 +67,14 @@ def level_dbfs(samples: Samples) -> float:
 
 
 def band_dbfs(samples: Samples, low_hz: float, high_hz: float, *, sample_rate_hz: int) -> float:
-    """What of the `level_dbfs` of int16 `samples` (shape (n,)) lies between two frequencies; -inf for nothing."""
+    """What of the `level_dbfs` of int16 `samples` (shape (n,)) lies between two frequencies; -inf for nothing.
+
+    The constant and half of the rate are left out: neither is sound.
+    """
+    if samples.size == 0:
+        return -math.inf
     hz = np.fft.rfftfreq(len(samples), 1 / sample_rate_hz)
-    inside = np.fft.rfft(to_float(samples))[(hz >= low_hz) & (hz < high_hz)]
+    inside = np.fft.rfft(to_float(samples))[(hz > 0) & (hz >= low_hz) & (hz < min(high_hz, sample_rate_hz / 2))]
     power = 2 * float(np.sum(np.abs(inside) ** 2)) / len(samples) ** 2 if inside.size else 0.0
     return 10 * math.log10(power) if power > 0 else -math.inf
 
