@@ -4,10 +4,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from duologue.audio import Samples
 from duologue import measure as measuring
+from duologue.audio import Samples
 from duologue.measure import Mark, Span, Summary
-
 
 RATE_HZ = 16_000  # where nothing else is said
 audible_spans = partial(measuring.audible_spans, sample_rate_hz=RATE_HZ)
