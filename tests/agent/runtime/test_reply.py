@@ -142,7 +142,7 @@ class LostTts(ScriptedTts):
 def test_a_synthesiser_that_fails_at_the_end_of_a_reply_costs_a_note(call):
     done = call(ASK, ["hello"], [LOOKS, SILENT], tools=[look], tts=LostTts(), policy=NO_GUESS, hang_up=9.0).go()
     assert done.said()[1] == ("agent", "Let me look.") and done.one(ev.ReplyEnded).cut is False
-    assert notes(done, "tts") == ["at the end of reply 1: tts: the connection is gone"]
+    assert notes(done, "tts") == ["at the end of the reply: tts: the connection is gone"]
 
 
 def test_a_chunk_that_fails_once_is_tried_again(call):
