@@ -27,7 +27,8 @@ async def main() -> None:
     agent = Agent(pack="assistant")
     async with agent, agent.session(transport) as session:
         await session.wait_closed()
-    for act in measure(*transport.recording(), transport.marks).acts:
+    measured = measure(*transport.recording(), transport.marks, sample_rate_hz=transport.output_rate_hz)
+    for act in measured.acts:
         said = act.mark.text or act.mark.kind
         if act.response_s is not None:
             print(f"{said!r}: answered after {1000 * act.response_s:.0f} ms")

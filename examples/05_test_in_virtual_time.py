@@ -40,7 +40,7 @@ async def call() -> tuple[MemoryTransport, str]:
 def test_the_agent_falls_silent_at_once_and_remembers_only_what_was_heard() -> None:
     transport, remembered = virtual_time.run(call())
     question, interruption = Mark("turn", 1.0, 2.0), Mark("interruption", 4.0, 5.5)
-    acts = measure(*transport.recording(), [question, interruption]).acts
+    acts = measure(*transport.recording(), [question, interruption], sample_rate_hz=transport.output_rate_hz).acts
     assert acts[0].response_s is not None and acts[0].response_s < 1.0
     assert acts[1].yield_s is not None and acts[1].yield_s < 0.06
     assert STORY.startswith(remembered) and len(remembered) < len(STORY) / 2

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from duologue.errors import AudioError
 
-SAMPLE_RATE_HZ: Final = 16_000
+INPUT_RATE_HZ: Final = 16_000  # the caller's side: what recognisers want
+OUTPUT_RATE_HZ: Final = 24_000  # the agent's side, unless a session says otherwise
+OUTPUT_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
+SAMPLE_RATE_HZ: Final = INPUT_RATE_HZ
 FRAME_MS: Final = 20
 FRAME_SECONDS: Final = FRAME_MS / 1000
 FRAME_SAMPLES: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000
@@ -61,6 +64,19 @@ def level_dbfs(samples: Samples) -> float:
         return -math.inf
     rms = math.sqrt(float(np.mean(np.square(samples.astype(np.float64)))))
     return 20 * math.log10(rms / 32768) if rms > 0 else -math.inf
+
+
+def band_dbfs(samples: Samples, low_hz: float, high_hz: float, *, sample_rate_hz: int) -> float:
+    """What of the `level_dbfs` of int16 `samples` (shape (n,)) lies between two frequencies; -inf for nothing.
+
+    The constant and half of the rate are left out: neither is sound.
+    """
+    if samples.size == 0:
+        return -math.inf
+    hz = np.fft.rfftfreq(len(samples), 1 / sample_rate_hz)
+    inside = np.fft.rfft(to_float(samples))[(hz > 0) & (hz >= low_hz) & (hz < min(high_hz, sample_rate_hz / 2))]
+    power = 2 * float(np.sum(np.abs(inside) ** 2)) / len(samples) ** 2 if inside.size else 0.0
+    return 10 * math.log10(power) if power > 0 else -math.inf
 
 
 def to_float(samples: Samples) -> NDArray[np.float32]:

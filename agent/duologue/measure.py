@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples
+from duologue.audio import Samples
 
 ON_DBFS: Final = -45.0  # far below any speech (espeak and Piper lie near -20), far above dither (-90)
 OFF_DBFS: Final = -55.0
@@ -135,7 +135,7 @@ class Measured:
         return Summary.of(act.dead_air_s for act in self.acts)
 
 
-def audible_spans(samples: Samples, *, bridge_s: float = BRIDGE_S, sample_rate_hz: int = SAMPLE_RATE_HZ) -> list[Span]:
+def audible_spans(samples: Samples, *, sample_rate_hz: int, bridge_s: float = BRIDGE_S) -> list[Span]:
     """Where `samples` (int16, shape (n,)) are audible, as the module's docstring defines it."""
     block = max(1, round(BLOCK_S * sample_rate_hz))
     count = len(samples) // block + (len(samples) % block > 0)
@@ -164,19 +164,19 @@ def _amplitude(dbfs: float) -> float:
     return 32768.0 * float(10 ** (dbfs / 20))
 
 
-def marks_from_voice(user: Samples, agent: Samples, *, pause_s: float = 1.0) -> list[Mark]:
+def marks_from_voice(user: Samples, agent: Samples, *, sample_rate_hz: int, pause_s: float = 1.0) -> list[Mark]:
     """Marks for a caller who left no script: stretches of voice with pauses below `pause_s` are one utterance; one that
     begins over the agent is an interruption."""
-    talking = audible_spans(agent)
+    talking = audible_spans(agent, sample_rate_hz=sample_rate_hz)
     return [
         Mark("interruption" if _is_audible(talking, span.start) else "turn", span.start, span.end)
-        for span in audible_spans(user, bridge_s=pause_s)
+        for span in audible_spans(user, bridge_s=pause_s, sample_rate_hz=sample_rate_hz)
     ]
 
 
-def measure(user: Samples, agent: Samples, marks: Sequence[Mark]) -> Measured:
+def measure(user: Samples, agent: Samples, marks: Sequence[Mark], *, sample_rate_hz: int) -> Measured:
     """Measure a two-channel recording (int16, shape (n,) each, sample 0 is second 0) against the caller's `marks`."""
-    users, agents = audible_spans(user), audible_spans(agent)
+    users, agents = (audible_spans(channel, sample_rate_hz=sample_rate_hz) for channel in (user, agent))
     voices = [(mark, _voice(users, mark)) for mark in sorted(marks, key=lambda mark: mark.start)]
     there = [(mark, voice) for mark, voice in voices if voice is not None]
     acts = []

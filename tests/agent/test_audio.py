@@ -1,4 +1,4 @@
-"""WAV files as we write them, and what is told of those that can't be."""
+"""WAV files as we write them, what is told of those that can't be, and how loud samples are."""
 
 import wave
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duologue.audio import read_wav, write_wav
+from duologue.audio import band_dbfs, level_dbfs, read_wav, write_wav
 
 
 def test_what_is_written_is_what_others_read(tmp_path: Path) -> None:
@@ -31,3 +31,12 @@ def test_a_place_that_takes_nothing_is_one_error_and_no_more(path: Path) -> None
         pytest.skip("not on this system")
     with pytest.raises(OSError, match=r"Is a directory|No space left"):
         write_wav(path, np.zeros(100_000, dtype=np.int16))
+
+
+def test_a_tone_lies_in_its_band_at_its_level_and_nowhere_else() -> None:
+    tone = np.rint(8192 * np.sin(2 * np.pi * 1000 * np.arange(24_000) / 24_000)).astype(np.int16)
+    assert band_dbfs(tone, 900, 1100, sample_rate_hz=24_000) == pytest.approx(level_dbfs(tone), abs=0.01)
+    assert band_dbfs(tone, 1100, 12_000, sample_rate_hz=24_000) < -90  # what rounding adds
+    assert band_dbfs(tone, 12_000, 20_000, sample_rate_hz=24_000) == -np.inf
+    assert band_dbfs(tone + np.int16(99), 0, 900, sample_rate_hz=24_000) < -90  # a constant is no sound
+    assert band_dbfs(tone[:0], 0, 900, sample_rate_hz=24_000) == -np.inf

@@ -1,18 +1,27 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 
+from duologue import measure as measuring
 from duologue.audio import Samples
-from duologue.measure import Mark, Span, Summary, audible_spans, marks_from_voice, measure
+from duologue.measure import Mark, Span, Summary
+
+RATE_HZ = 16_000  # where nothing else is said
+audible_spans = partial(measuring.audible_spans, sample_rate_hz=RATE_HZ)
+marks_from_voice = partial(measuring.marks_from_voice, sample_rate_hz=RATE_HZ)
+measure = partial(measuring.measure, sample_rate_hz=RATE_HZ)
 
 
-def channel(*spoken: tuple[float, float], seconds: float = 10.0, level: int = 6000, seed: int = 1) -> Samples:
+def channel(
+    *spoken: tuple[float, float], seconds: float = 10.0, level: int = 6000, seed: int = 1, rate_hz: int = RATE_HZ
+) -> Samples:
     """Noise at a speech-like level from the first to the second of each pair, silence elsewhere."""
-    samples = np.zeros(round(seconds * 16000), dtype=np.int16)
+    samples = np.zeros(round(seconds * rate_hz), dtype=np.int16)
     noise = np.random.default_rng(seed).integers(level // 2, level, len(samples), dtype=np.int16)
     for start, end in spoken:
-        first, last = round(start * 16000), round(end * 16000)
+        first, last = round(start * rate_hz), round(end * rate_hz)
         samples[first:last] = noise[first:last] * np.where(np.arange(last - first) % 2, 1, -1)
     return samples
 
@@ -139,3 +148,16 @@ def test_no_figures_have_no_median() -> None:
     summary = Summary.of([None, None])
     assert summary.values == () and math.isnan(summary.median) and math.isnan(summary.p95)
     assert Summary.of([0.3, None, 0.1]).median == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 44_100, 48_000])
+def test_seconds_are_the_recordings_own_whatever_its_rate(rate_hz: int) -> None:
+    user = channel((1.0, 2.0), (5.0, 6.0), rate_hz=rate_hz)
+    agent = channel((2.4, 5.12), (6.5, 8.0), rate_hz=rate_hz)
+    marks = measuring.marks_from_voice(user, agent, sample_rate_hz=rate_hz)
+    assert [(mark.kind, mark.start, mark.end) for mark in marks] == [
+        ("turn", near(1.0), near(2.0)),
+        ("interruption", near(5.0), near(6.0)),
+    ]
+    measured = measuring.measure(user, agent, marks, sample_rate_hz=rate_hz)
+    assert measured.response.values == (near(0.4), near(0.5)) and measured.yields.values == (near(0.12),)

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from benchmarks.stages import voice
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
-from duologue.audio import SAMPLE_RATE_HZ, Samples, write_wav
+from duologue.audio import Samples, write_wav
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
@@ -177,7 +177,8 @@ async def hold(
         finally:
             await llm.aclose()
         if out:
-            write_wav(out / f"{_slug(case.name)}.wav", *transport.recording())
+            path = out / f"{_slug(case.name)}.wav"
+            write_wav(path, *transport.recording(), sample_rate_hz=transport.output_rate_hz)
         return outcome
 
 
@@ -200,7 +201,7 @@ async def _three_questions(
         await server.start(host, int(port))
     await caller.ask(3)
     _, agent = transport.recording()
-    first, last = _sound(agent, over, until)
+    first, last = _sound(agent, transport.output_rate_hz, over, until)
     items = session.conversation.history
     return Outcome(
         case.name,
@@ -241,13 +242,13 @@ def told_in(events: Sequence[SessionEvent]) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-def _sound(agent: Samples, over: float, until: float) -> tuple[float | None, float | None]:
+def _sound(agent: Samples, rate_hz: int, over: float, until: float) -> tuple[float | None, float | None]:
     """Seconds from `over` to the first and to the last audible sample of `agent` before `until`."""
-    start = round(over * SAMPLE_RATE_HZ)
-    loud = np.flatnonzero(np.abs(agent[start : round(until * SAMPLE_RATE_HZ)].astype(np.int32)) > AUDIBLE_PEAK)
+    start = round(over * rate_hz)
+    loud = np.flatnonzero(np.abs(agent[start : round(until * rate_hz)].astype(np.int32)) > AUDIBLE_PEAK)
     if not len(loud):
         return None, None
-    return round(float(loud[0]) / SAMPLE_RATE_HZ, 2), round(float(loud[-1]) / SAMPLE_RATE_HZ, 2)
+    return round(float(loud[0]) / rate_hz, 2), round(float(loud[-1]) / rate_hz, 2)
 
 
 def _slug(name: str) -> str:

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import soxr
 from pocketsphinx import Decoder, get_model_path
 from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples, read_wav
+from duologue.audio import INPUT_RATE_HZ, Samples, read_wav
 from duologue.errors import AudioError, ConfigurationError, DuologueError
 from duologue_pipelines.asr.sphinx_language import build_language, spoken_tokens
 
@@ -114,18 +115,20 @@ def _replies(folder: Path) -> list[dict[str, Any]]:
 
 
 def _agent_channel(folder: Path) -> Samples:
+    """The agent's side of the recording at the rate that the recogniser wants."""
     path = folder / "conversation.wav"
     samples, rate_hz = read_wav(path)
-    if samples.shape[1] != 2 or rate_hz != SAMPLE_RATE_HZ:
-        raise AudioError(f"{path}: {samples.shape[1]} channels at {rate_hz} Hz, expected 2 at {SAMPLE_RATE_HZ}")
-    return samples[:, 1]
+    if samples.shape[1] != 2:
+        raise AudioError(f"{path}: {samples.shape[1]} channels, expected 2", hint="Name what `duologue demo` wrote")
+    agent: Samples = soxr.resample(samples[:, 1], rate_hz, INPUT_RATE_HZ)
+    return agent
 
 
 def _sound(reply: dict[str, Any], channel: Samples) -> bytes:
     """`reply` as it was heard, with some silence on both sides."""
-    first = max(0, round((reply["start"] - AROUND_S) * SAMPLE_RATE_HZ))
-    last = round((reply["end"] + AROUND_S) * SAMPLE_RATE_HZ)
-    margin = np.zeros(round(AROUND_S * SAMPLE_RATE_HZ), dtype="<i2").tobytes()
+    first = max(0, round((reply["start"] - AROUND_S) * INPUT_RATE_HZ))
+    last = round((reply["end"] + AROUND_S) * INPUT_RATE_HZ)
+    margin = np.zeros(round(AROUND_S * INPUT_RATE_HZ), dtype="<i2").tobytes()
     return margin + channel[first:last].astype("<i2").tobytes() + margin
 
 

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.stages import LONG_REPLY, SHORT_REPLY, Script, voice
-from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ
+from duologue.audio import FRAME_SECONDS
 from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem
 from duologue.measure import ActMeasured, Mark, UtteranceKind, audible_spans, measure
@@ -69,7 +69,7 @@ class Call:
 
     def acts(self) -> list[ActMeasured]:
         """What the waveform says of each mark."""
-        return list(measure(*self.transport.recording(), self.marks).acts)
+        return list(measure(*self.transport.recording(), self.marks, sample_rate_hz=self.transport.output_rate_hz).acts)
 
 
 async def stages_ms(script: Script) -> float:
@@ -180,14 +180,15 @@ def _played_words(call: Call, begun: float, end: float) -> int:
     was played of it before the hold is not enough for two.
     """
     _, agent = call.transport.recording()
-    heard = agent[int(begun * SAMPLE_RATE_HZ) : int(end * SAMPLE_RATE_HZ)]
-    samples = sum(round(span.seconds * SAMPLE_RATE_HZ) for span in audible_spans(heard))
+    rate_hz = call.transport.output_rate_hz
+    heard = agent[int(begun * rate_hz) : int(end * rate_hz)]
+    seconds = sum(span.seconds for span in audible_spans(heard, sample_rate_hz=rate_hz))
     words = words_with_places(LONG_REPLY)
     letters = [sum(char.isalnum() for char in LONG_REPLY[start:stop]) for start, stop in words]
     position = 0.0
     for index, count in enumerate(letters):
-        length = count * call.script.tts.seconds_per_char * SAMPLE_RATE_HZ
-        if samples < position + length / 2:
+        length = count * call.script.tts.seconds_per_char
+        if seconds < position + length / 2:
             return index
         position += length
     return len(words)

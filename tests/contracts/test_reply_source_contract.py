@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
+from duologue.audio import OUTPUT_RATE_HZ
 from duologue.core.messages import ToolCall
 from duologue.ports.llm import LlmRequest, TextDelta, Usage
 from duologue.ports.reply_source import ChunkBegins, ChunkEnds, ReplyItem, ReplyRequest, TextFinished
@@ -27,7 +28,7 @@ class CountingTts(ScriptedTts):
 
     async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
         async for item in super().synthesise(request):
-            self.made_s += len(item.pcm) / 32_000 if isinstance(item, SpeechAudio) else 0.0
+            self.made_s += len(item.pcm) / 2 / request.sample_rate_hz if isinstance(item, SpeechAudio) else 0.0
             yield item
 
 
@@ -145,7 +146,7 @@ class Stream(ScriptedReplyStream):
                     yield PIECE
                 yield item
                 if self.lie == "makes it all" and isinstance(item, ChunkBegins) and not self._request.released:
-                    yield SpeechAudio(bytes(round((UNRELEASED_S_MAX + 1) * 32_000)))
+                    yield SpeechAudio(bytes(round(UNRELEASED_S_MAX + 1) * 2 * OUTPUT_RATE_HZ))
 
     async def _until_finished(self) -> AsyncGenerator[ReplyItem, None]:
         async for item in super().items():

@@ -7,9 +7,11 @@ from duologue_pipelines.tts.espeak import EspeakTts
 
 
 def test_espeak_keeps_the_contract() -> None:
-    asyncio.run(check_tts(EspeakTts))
+    asyncio.run(check_tts(EspeakTts, TtsPromises(sound_up_to_hz=11_025)))
 
 
 def test_espeak_keeps_the_contract_in_chinese() -> None:
-    promises = TtsPromises(text="你好，今天天气很好。我们一起去公园散步吧，好不好？", language="zh-CN")
+    promises = TtsPromises(
+        text="你好，今天天气很好。我们一起去公园散步吧，好不好？", language="zh-CN", sound_up_to_hz=11_025
+    )
     asyncio.run(check_tts(EspeakTts, promises))

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
-from duologue.testing.contracts.tts import check_tts
+from duologue.testing.contracts.tts import TtsPromises, check_tts
 from duologue.testing.scripted_tts import ScriptedTts
 from duologue.testing.virtual_time import run
 
@@ -40,6 +41,12 @@ def words_of(items: list[SpeechItem]) -> list[SpeechItem]:
     return [item for item in items if isinstance(item, SpokenWord)]
 
 
+def quieter(item: SpeechItem) -> SpeechItem:
+    if isinstance(item, SpokenWord):
+        return item
+    return SpeechAudio((np.frombuffer(item.pcm, dtype="<i2") // 2).astype("<i2").tobytes())
+
+
 LIES: dict[str, Change] = {
     "not empty": lambda items, _: [SpeechAudio(b""), *items],
     "even number of bytes": lambda items, _: [SpeechAudio(b"abc"), *items],
@@ -60,10 +67,22 @@ LIES: dict[str, Change] = {
     ),
     "covers letters": lambda items, _: [i for i in items if isinstance(i, SpeechAudio)],
     "every letter of plain text": lambda items, _: [i for i in items if i is not words_of(items)[0]] if items else [],
-    "nothing to say gives nothing": lambda items, _: items or [SpeechAudio(b"\1\0")],
+    "nothing to say gives nothing": lambda items, request: (
+        items or ([] if request.last else [SpeechAudio(b"\1\0")])
+    ),
     "four times as long": lambda items, request: (
         items if request.speed == 1.0 else [SpeechAudio(b"\1\1" * 9000)]
     ),
+    "at the rate that was asked for": lambda items, request: (
+        [SpeechAudio(audio_of(items)[::2] or b"\1\1")] if request.sample_rate_hz == 8000 else items
+    ),
+    "lost or added by the rate": lambda items, request: (
+        [quieter(item) for item in items] if request.sample_rate_hz == 16000 else items
+    ),
+    "`last` with empty text gives nothing": lambda items, request: (
+        items or ([SpeechAudio(b"\1\1")] if request.last else [])
+    ),
+    "spoken like another": lambda items, request: [*items, *items] if request.last else items,
     "12 dB quieter": lambda items, request: (
         items if request.loudness == 1.0 else [SpeechAudio(b"\1\1" * 9000)]
     ),
@@ -74,6 +93,51 @@ LIES: dict[str, Change] = {
 def test_each_lie_is_caught_by_its_check(promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
         run(check_tts(lambda: Lying(LIES[promise])))
+
+
+def test_a_voice_that_is_duller_than_it_says_is_caught() -> None:
+    with pytest.raises(AssertionError, match="sound up to 11025 Hz"):
+        run(check_tts(ScriptedTts, TtsPromises(sound_up_to_hz=11025)))
+
+
+class Mixing(ScriptedTts):
+    """Has one queue for all that it speaks, whoever asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: list[SpeechItem] = []
+
+    async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
+        own = [item async for item in super().synthesise(request)]
+        self._queue += own
+        for _ in own:
+            yield self._queue.pop(0)
+
+
+def test_replies_that_mix_are_caught() -> None:
+    with pytest.raises(AssertionError, match="replies do not mix"):
+        run(check_tts(Mixing))
+
+
+class ByNumber(ScriptedTts):
+    """Keys replies by their number alone, and speaks the same chunk to both sessions that have the number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._spoken: dict[int, str] = {}
+
+    async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
+        text = self._spoken.setdefault(request.reply, request.text) if request.reply else request.text
+        try:
+            async for item in super().synthesise(replace(request, text=text)):
+                yield item
+        finally:
+            self._spoken.pop(request.reply, None)
+
+
+def test_replies_of_two_sessions_that_mix_are_caught() -> None:
+    with pytest.raises(AssertionError, match="replies do not mix"):
+        run(check_tts(ByNumber))
 
 
 class Stubborn(ScriptedTts):

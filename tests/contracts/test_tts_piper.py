@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from duologue.testing.contracts.tts import check_tts
+from duologue.testing.contracts.tts import TtsPromises, check_tts
 from duologue_pipelines.tts.piper import PiperTts
 
 
 @pytest.mark.shared_data
 def test_piper_keeps_the_contract(shared_data: Path) -> None:
-    asyncio.run(check_tts(lambda: PiperTts(str(shared_data / "tts" / "en_US-micro-x_low.onnx"))))
+    voice = str(shared_data / "tts" / "en_US-micro-x_low.onnx")
+    asyncio.run(check_tts(lambda: PiperTts(voice), TtsPromises(sound_up_to_hz=11_025)))

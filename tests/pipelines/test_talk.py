@@ -49,9 +49,9 @@ def test_a_question_in_a_file_is_answered_into_a_file(tmp_path: Path, question: 
     status, text = talk(tmp_path, [question, question])
     assert status == 0 and "when does the museum open" in text.lower() and "opens at nine" in text
     voice, _ = read_wav(tmp_path / "answer.wav")
-    both, _ = read_wav(tmp_path / "answer.conversation.wav")
+    both, rate = read_wav(tmp_path / "answer.conversation.wav")
     assert voice.shape[1] == 1 and both.shape == (len(voice), 2) and (both[:, 1] == voice[:, 0]).all()
-    assert len(audible_spans(both[:, 0], bridge_s=0.5)) == 2
+    assert len(audible_spans(both[:, 0], bridge_s=0.5, sample_rate_hz=rate)) == 2
     assert (tmp_path / "answer.trace.jsonl").stat().st_size > 1000
 
 
@@ -129,8 +129,8 @@ def test_ctrl_c_keeps_what_was_said_until_then(tmp_path: Path, question: Path) -
     assert run_talk(EMBEDDED, [question, question], None, tmp_path / "answer.wav", console=console) == 130
     assert signal.getsignal(signal.SIGINT) is before
     assert "Interrupted. What was said until then is kept:" in told.getvalue()
-    both, _ = read_wav(tmp_path / "answer.conversation.wav")
-    assert len(audible_spans(both[:, 0], bridge_s=0.5)) == 1
+    both, rate = read_wav(tmp_path / "answer.conversation.wav")
+    assert len(audible_spans(both[:, 0], bridge_s=0.5, sample_rate_hz=rate)) == 1
     assert replay_file(tmp_path / "answer.trace.jsonl").ended
 
 

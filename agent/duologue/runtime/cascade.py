@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError
 from duologue.ports.llm import Llm, LlmFinished, LlmRequest, TextDelta
@@ -27,7 +26,7 @@ from duologue.ports.reply_source import (
     StageTiming,
     TextFinished,
 )
-from duologue.ports.tts import SpeechAudio, SpokenWord, Tts
+from duologue.ports.tts import SpeechAudio, SpeechItem, SpokenWord, Tts
 from duologue.runtime.watched import watched
 from duologue.text.chunking import Chunker
 from duologue.text.spoken_text import SpokenTextFilter
@@ -43,6 +42,7 @@ CHUNK_FAILURES_MAX: Final = 2  # in a row; one is skipped, two are a broken synt
 # Adapters have time limits of their own; these catch one that hangs all the same, so that no reply waits for ever.
 LLM_STALL_S_MAX: Final = 45.0
 TTS_STALL_S_MAX: Final = 15.0
+TTS_END_S_MAX: Final = 1.0  # to take note that a reply is over, when all of it is made: nobody waits longer for that
 
 Work = Callable[[], Awaitable[None]]
 
@@ -85,9 +85,10 @@ class CascadeStream:
         self._chunks: asyncio.Queue[tuple[str, bool] | None] = asyncio.Queue(CHUNKS_WAITING_MAX)
         self._outbox = _Outbox()
         self._released = asyncio.Event()
-        self._finished = False
+        self._finished = self._end_waits = False  # the end of the chunks stands in their queue
         self._early: list[Work] = []  # asked for before the iteration: with that it begins, and ends
         self._tasks: set[asyncio.Task[None]] | None = None
+        self._told_last = False
         self._text_chars = self._speakable_chars = self._received_chars = 0
         if request.released:
             self.release()
@@ -124,6 +125,7 @@ class CascadeStream:
             self._outbox.end()
         elif self._chunks.empty():
             self._chunks.put_nowait(None)  # else its task sees it after the last
+            self._end_waits = True
 
     async def items(self) -> AsyncGenerator[ReplyItem, None]:
         """All that both tasks make; they live as long as this iteration."""
@@ -248,8 +250,27 @@ class CascadeStream:
             failures = failures + 1 if error else 0
             if error and failures >= CHUNK_FAILURES_MAX:  # broken: the end of the iteration stops the model, too
                 await self._outbox.put(SourceFailed("tts", str(error)))
-                break
+                self._outbox.end()
+                return
+        if spoken and not self._told_last:
+            await self._tell_last()
         self._outbox.end()
+
+    async def _tell_last(self) -> None:
+        """The synthesiser learns that the reply is over, where its last chunk could not be told to be that."""
+        try:
+            async with aclosing(watched("tts", self._speech(""), TTS_END_S_MAX)) as items:
+                async for _ in items:
+                    pass
+        except DuologueError as error:
+            await self._outbox.put(SourceNote("tts", f"at the end of the reply: {error}"))
+
+    def _speech(self, text: str) -> AsyncGenerator[SpeechItem, None]:
+        """The synthesis of one chunk; of the last one too, as far as it is known to be that, or of nothing after it."""
+        request = self._request
+        self._told_last = not text or (self._finished and self._chunks.qsize() == self._end_waits)
+        chunk = replace(request.speech, text=text, session=request.session, reply=request.reply, last=self._told_last)
+        return self._tts.synthesise(chunk)
 
     async def _speak_chunk(self, text: str, in_text: bool) -> DuologueError | None:
         """Synthesise one chunk, once more if it failed before its first sample; the error, if it stays silent."""
@@ -280,8 +301,7 @@ class CascadeStream:
         `made_s[0]` counts the seconds of its audio.
         """
         begun_at, words = _now(), list[SpokenWord]()
-        speech = self._tts.synthesise(replace(self._request.speech, text=chunk.text or ""))
-        async with aclosing(watched("tts", speech, TTS_STALL_S_MAX)) as items:
+        async with aclosing(watched("tts", self._speech(chunk.text or ""), TTS_STALL_S_MAX)) as items:
             async for item in items:
                 if not made_s[0]:
                     if not isinstance(item, SpeechAudio):
@@ -292,7 +312,7 @@ class CascadeStream:
                     for word in words:
                         await self._outbox.put(word)
                 if isinstance(item, SpeechAudio):
-                    made_s[0] += len(item.pcm) / 2 / SAMPLE_RATE_HZ
+                    made_s[0] += len(item.pcm) / 2 / self._request.speech.sample_rate_hz
                 await self._outbox.put(item)
 
 

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyHeard, ReplyText, ToolRequested
 from duologue.core.words import mended
 from duologue.errors import DuologueError, StageError, StageTimeout
@@ -264,7 +263,7 @@ class ReplyRun:
             return
         if self._chunk is None:
             self._begin_chunk(told.ChunkBegins(None))
-        self._services.meter.synthesised_s += len(item.pcm) / 2 / SAMPLE_RATE_HZ
+        self._services.meter.synthesised_s += len(item.pcm) / 2 / self._context.speech.sample_rate_hz
         self.track.add(item.pcm)
 
     def _take_word(self, item: SpokenWord) -> None:

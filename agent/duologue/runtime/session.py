@@ -14,7 +14,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
-from duologue.audio import FRAME_BYTES
+from duologue.audio import FRAME_BYTES, SAMPLE_RATE_HZ
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Conversation
@@ -469,7 +469,7 @@ class Session(HandedToTools):
         return ReplyContext(
             services=self._services,
             source=stages.reply_source or CascadeSource(persona.llm or stages.llm, stages.tts),
-            speech=speech,
+            speech=replace(speech, sample_rate_hz=SAMPLE_RATE_HZ),
             session=self.id,
             tool_traits=self._tool_runner.traits,
             unique_id=self._tool_runner.unique_id,

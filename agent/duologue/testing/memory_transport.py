@@ -60,6 +60,7 @@ class MemoryTransport:
         self._events = sorted(events, key=lambda scripted: scripted[0])
         self._hangs_up = hang_up
         self._plays_far_side = plays_far_side
+        self.output_rate_hz = SAMPLE_RATE_HZ
         self._lost = frozenset(lost)
         self._late = dict(late or {})
         self._record = record

@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core.messages import ToolCall
 from duologue.errors import StageError
 from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
@@ -182,7 +181,7 @@ class ScriptedReplyStream:
                 continue
             if reply.error and made_s >= reply.fail_after_s:
                 raise reply.error
-            seconds = len(item.pcm) / 2 / SAMPLE_RATE_HZ
+            seconds = len(item.pcm) / 2 / self._request.speech.sample_rate_hz
             if self._made_s >= UNRELEASED_S:
                 await self._released.wait()
             made_s += seconds

@@ -14,17 +14,17 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ, to_int16
+from duologue.audio import OUTPUT_RATES_HZ, to_int16
 from duologue.core.words import is_cjk
 from duologue.errors import ConfigurationError, StageError
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 
-PIECE_SAMPLES: Final = 700  # 44 ms: no whole number of frames, as in life
+PIECE_SECONDS: Final = 0.04375  # 700 samples at 16 kHz: no whole number of frames, as in life
 SPEED_MIN: Final = 0.5  # as the port says
 SPEED_MAX: Final = 2.0
 _AMPLITUDE: Final = 0.25  # of full scale: a loudness of 4 still fits
 _TONES_HZ: Final = (220, 262, 294, 330, 392, 440, 494)  # neighbours differ; a word's tone is its place modulo seven
-_RAMP_SAMPLES: Final = SAMPLE_RATE_HZ // 200  # 5 ms at both ends of a word: no clicks, and words can be told apart
+_RAMP_SECONDS: Final = 0.005  # at both ends of a word: no clicks, and words can be told apart
 
 
 REQUESTS_KEPT: Final = 1000
@@ -81,8 +81,8 @@ class ScriptedTts:
 
     @property
     def spoken(self) -> list[str]:
-        """The texts of `requests`."""
-        return [request.text for request in self.requests]
+        """The texts of `requests`, without the empty ones that only say that a reply is over."""
+        return [request.text for request in self.requests if request.text]
 
     @classmethod
     def probe(cls) -> str:
@@ -105,26 +105,28 @@ class ScriptedTts:
         if not SPEED_MIN <= request.speed <= SPEED_MAX:
             expected = f"between {SPEED_MIN:g} and {SPEED_MAX:g}"
             raise ConfigurationError(f"voice.speed must be a number {expected}, got {request.speed!r}")
+        rate_hz = request.sample_rate_hz
+        if rate_hz not in OUTPUT_RATES_HZ:
+            raise ConfigurationError(f"speech is made at one of {OUTPUT_RATES_HZ} Hz, got {rate_hz!r}")
         self.opened += 1
         self.requests.append(request)
         try:
             words = words_with_places(request.text)
-            fault = self._fault(request.text)
+            fault = self._fault(request.text) if words else None
             if words:
                 await asyncio.sleep(self.first_audio_s)
             position = 0
             for index, (start_char, end_char) in enumerate(words):
-                count = self._samples(request.text[start_char:end_char], request.speed)
+                count = round(self._seconds(request.text[start_char:end_char], request.speed) * rate_hz)
                 if self.word_times:
-                    start, end = position / SAMPLE_RATE_HZ, (position + count) / SAMPLE_RATE_HZ
-                    yield SpokenWord(start_char, end_char, start, end)
-                for piece in _pieces(index % len(_TONES_HZ), count, request.loudness):
-                    if fault is not None and position / SAMPLE_RATE_HZ >= fault.after_s:
+                    yield SpokenWord(start_char, end_char, position / rate_hz, (position + count) / rate_hz)
+                for piece in _pieces(index % len(_TONES_HZ), count, request.loudness, rate_hz):
+                    if fault is not None and position / rate_hz >= fault.after_s:
                         await _strike(fault)
                         fault = None
                     yield SpeechAudio(piece)
                     position += len(piece) // 2
-                    await asyncio.sleep(self.real_time_factor * len(piece) / 2 / SAMPLE_RATE_HZ)
+                    await asyncio.sleep(self.real_time_factor * len(piece) / 2 / rate_hz)
             if fault is not None:
                 await _strike(fault)
         finally:
@@ -137,9 +139,9 @@ class ScriptedTts:
                 return fault
         return None
 
-    def _samples(self, word: str, speed: float) -> int:
+    def _seconds(self, word: str, speed: float) -> float:
         letters = sum(3 if is_cjk(char) else 1 for char in word if char.isalnum())
-        return max(round(letters * self.seconds_per_char / speed * SAMPLE_RATE_HZ), 2 * _RAMP_SAMPLES)
+        return max(letters * self.seconds_per_char / speed, 2 * _RAMP_SECONDS)
 
 
 async def _strike(fault: SpeechFault) -> None:
@@ -165,12 +167,13 @@ def words_with_places(text: str) -> list[tuple[int, int]]:
 
 
 @lru_cache(maxsize=512)  # a simulation says the same few words for hours
-def _pieces(index: int, count: int, loudness: float) -> tuple[bytes, ...]:
-    """The tone of word `index`, `count` samples long, in pieces of `PIECE_SAMPLES`."""
+def _pieces(index: int, count: int, loudness: float, rate_hz: int) -> tuple[bytes, ...]:
+    """The tone of word `index`, `count` samples at `rate_hz` long, in pieces of `PIECE_SECONDS`."""
     at = np.arange(count)
-    ramp = np.minimum(1.0, np.minimum(at + 1, count - at) / _RAMP_SAMPLES)
-    tone = _AMPLITUDE * loudness * ramp * np.cos(2 * np.pi * _TONES_HZ[index] / SAMPLE_RATE_HZ * at)
+    ramp = np.minimum(1.0, np.minimum(at + 1, count - at) / (_RAMP_SECONDS * rate_hz))
+    tone = _AMPLITUDE * loudness * ramp * np.cos(2 * np.pi * _TONES_HZ[index] / rate_hz * at)
     samples = to_int16(tone).astype("<i2")
     # Never zero within a word: a tone that crosses zero must not look like silence to a sample counter.
     samples[samples == 0] = 1
-    return tuple(samples[start : start + PIECE_SAMPLES].tobytes() for start in range(0, count, PIECE_SAMPLES))
+    step = round(PIECE_SECONDS * rate_hz)
+    return tuple(samples[start : start + step].tobytes() for start in range(0, count, step))

@@ -26,7 +26,8 @@ INTERRUPTED: Final = 130  # the exit status of what Ctrl-C ended: 128 + SIGINT
 
 @dataclass(frozen=True, slots=True)
 class FinishedCall:
-    """A call that is over. `caller`, `agent`: int16, shape (n,), sample 0 is second 0 of the recording.
+    """A call that is over. `caller`, `agent`: int16, shape (n,), at `sample_rate_hz`, sample 0 is second 0 of the
+    recording.
 
     `offset_s`: session seconds at the recording's second 0. `costs`: what the session's meter says. `error`: what ended
     it before its time. `interrupted`: Ctrl-C or SIGTERM did. `wall_s`, `cpu_s`: of the whole process while the call
@@ -35,6 +36,7 @@ class FinishedCall:
 
     caller: Samples
     agent: Samples
+    sample_rate_hz: int
     marks: tuple[Mark, ...]
     measured: Measured
     transcript: Transcript
@@ -73,13 +75,15 @@ async def run_call(
             raise
     wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     caller, spoken = transport.recording()
-    marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken))
+    rate_hz = transport.output_rate_hz
+    marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken, sample_rate_hz=rate_hz))
     stages = agent.stages
     return FinishedCall(
         caller,
         spoken,
+        rate_hz,
         marks,
-        measure(caller, spoken, marks),
+        measure(caller, spoken, marks, sample_rate_hz=rate_hz),
         transcript,
         offset_s,
         stages.names(),

@@ -40,7 +40,7 @@ def write_folder(call: FinishedCall, out: Path, *, title: str, more: dict[str, A
     each: one does not keep the others from it."""
     failed = []
     writers: dict[str, Callable[[Path], object]] = {
-        RECORDING: lambda path: write_wav(path, call.caller, call.agent),
+        RECORDING: lambda path: write_wav(path, call.caller, call.agent, sample_rate_hz=call.sample_rate_hz),
         TRANSCRIPT: lambda path: _write_json(path, call.transcript.data()),
         REPORT: lambda path: _write_json(path, report_of(call) | (more or {})),
         TIMELINE: lambda path: path.write_text(render_timeline(timeline_of(call, title)), encoding="utf-8"),
@@ -78,7 +78,7 @@ def report_of(call: FinishedCall) -> dict[str, Any]:
         "acts": [_act_data(act) for act in measured.acts],
         **costs,
         "seconds": {
-            "call": round(len(call.caller) / 16000, 3),
+            "call": round(len(call.caller) / call.sample_rate_hz, 3),
             "wall": round(call.wall_s, 3),
             "cpu": cpu_s,
         },
@@ -127,6 +127,7 @@ def timeline_of(call: FinishedCall, title: str) -> TimelineData:
         subtitle=_subtitle(call),
         caller=call.caller,
         agent=call.agent,
+        sample_rate_hz=call.sample_rate_hz,
         captions=(*_caller_captions(call), *_agent_captions(call)),
         stretches=tuple(_stretches(call)),
         cuts=tuple(_cuts(call)),

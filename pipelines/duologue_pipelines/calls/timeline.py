@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples
+from duologue.audio import Samples
 from duologue.core.words import is_cjk
 
 SECONDS_MAX: Final = 600.0  # 40 rows; a longer conversation is drawn up to there, and the picture says so
@@ -64,11 +64,12 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class TimelineData:
-    """What is drawn. `caller`, `agent`: int16, shape (n,), sample 0 being second 0."""
+    """What is drawn. `caller`, `agent`: int16, shape (n,), at `sample_rate_hz`, sample 0 being second 0."""
 
     title: str
     caller: Samples
     agent: Samples
+    sample_rate_hz: int
     subtitle: str = ""
     captions: Sequence[Caption] = ()
     stretches: Sequence[Stretch] = ()
@@ -78,7 +79,7 @@ class TimelineData:
     @property
     def seconds(self) -> float:
         """How long the conversation was."""
-        return max(len(self.caller), len(self.agent)) / SAMPLE_RATE_HZ
+        return max(len(self.caller), len(self.agent)) / self.sample_rate_hz
 
 
 # --- looks --------------------------------------------------------------------------------------------------------
@@ -154,7 +155,7 @@ def row_bounds(data: TimelineData) -> list[tuple[float, float]]:
 def _last_sound(data: TimelineData) -> float:
     """The second of the last sample that is not digital silence."""
     loud = (np.flatnonzero(channel) for channel in (data.caller, data.agent))
-    return max((int(samples[-1]) + 1 for samples in loud if len(samples)), default=0) / SAMPLE_RATE_HZ
+    return max((int(samples[-1]) + 1 for samples in loud if len(samples)), default=0) / data.sample_rate_hz
 
 
 def _quiet_moment(busy: Sequence[tuple[float, float]], earliest: float, latest: float) -> float:
@@ -337,10 +338,10 @@ class _Row:
         """Bars of the peaks between two seconds, on a square-root scale so that soft speech is seen."""
         first_column = math.floor((start - self.start) * _SCALE / _COLUMN)
         last_column = math.ceil((end - self.start) * _SCALE / _COLUMN)
-        path = []
+        path, rate_hz = [], self.data.sample_rate_hz
         for column in range(first_column, last_column):
-            left = round((self.start + column * _COLUMN / _SCALE) * SAMPLE_RATE_HZ)
-            piece = samples[max(left, 0) : left + math.ceil(_COLUMN / _SCALE * SAMPLE_RATE_HZ)]
+            left = round((self.start + column * _COLUMN / _SCALE) * rate_hz)
+            piece = samples[max(left, 0) : left + math.ceil(_COLUMN / _SCALE * rate_hz)]
             peak = float(np.max(np.abs(piece.astype(np.int32)))) / 32768 if len(piece) else 0.0
             height = _LANE * math.sqrt(peak)
             if height > 1.5:

@@ -31,7 +31,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples
+from duologue.audio import INPUT_RATE_HZ, Samples
 from duologue.errors import ConfigurationError, StageError
 from duologue.measure import UtteranceKind, audible_spans
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
@@ -229,7 +229,7 @@ async def _sound(script: CallerScript, step: Step, tts: Tts | None) -> Samples:
     pieces = [
         await _speech(script, part, tts)
         if isinstance(part, str)
-        else np.zeros(round(part * SAMPLE_RATE_HZ), dtype=np.int16)
+        else np.zeros(round(part * INPUT_RATE_HZ), dtype=np.int16)
         for part in step.parts
     ]
     return np.concatenate(pieces)
@@ -237,10 +237,12 @@ async def _sound(script: CallerScript, step: Step, tts: Tts | None) -> Samples:
 
 async def _speech(script: CallerScript, text: str, tts: Tts) -> Samples:
     """`text` spoken, without the silence that synthesisers put around it: pauses are the script's business."""
-    request = SpeechRequest(text, language=script.language, voice=script.voice, speed=script.speed)
+    request = SpeechRequest(
+        text, language=script.language, voice=script.voice, speed=script.speed, sample_rate_hz=INPUT_RATE_HZ
+    )
     pcm = b"".join([item.pcm async for item in tts.synthesise(request) if isinstance(item, SpeechAudio)])
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.int16)
-    spans = audible_spans(samples)
+    spans = audible_spans(samples, sample_rate_hz=INPUT_RATE_HZ)
     if not spans:
         raise StageError("tts", f"the caller's voice makes no sound of {text!r}", hint="Say it in words")
-    return samples[round(spans[0].start * SAMPLE_RATE_HZ) : round(spans[-1].end * SAMPLE_RATE_HZ)]
+    return samples[round(spans[0].start * INPUT_RATE_HZ) : round(spans[-1].end * INPUT_RATE_HZ)]

@@ -54,6 +54,7 @@ class WavTransport:
         self._script = _script(files, script)
         self._output, self._recording = _wav_path(output), _wav_path(recording)
         self._check_apart()
+        self.output_rate_hz = SAMPLE_RATE_HZ
         self._caller_voice = caller_voice
         self._caller: ReactiveCaller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -160,7 +161,7 @@ class WavTransport:
         for path, channels in ((self._recording, (caller, agent)), (self._output, (agent,))):
             try:
                 if path is not None:
-                    write_wav(path, *channels)
+                    write_wav(path, *channels, sample_rate_hz=self.output_rate_hz)
             except OSError as error:
                 failed.append((path or Path(), error))
         if failed:

@@ -119,7 +119,7 @@ class EspeakTts:
         synthesis = _Synthesis(
             voice,
             round(min(max(pace, _WORDS_PER_MINUTE_MIN), _WORDS_PER_MINUTE_MAX)),
-            PcmStream(library().sample_rate_hz, self._loudness * request.loudness),
+            PcmStream(library().sample_rate_hz, request.sample_rate_hz, self._loudness * request.loudness),
         )
         return list(_portions(speech, synthesis))
 

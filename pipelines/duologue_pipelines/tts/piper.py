@@ -158,7 +158,7 @@ class PiperTts:
         speech = speakable(request.text, request.language or voice.language, plain_punctuation=plain)
         if speech.is_silent:
             return None
-        pcm = PcmStream(voice.sample_rate_hz, self._loudness * request.loudness)
+        pcm = PcmStream(voice.sample_rate_hz, request.sample_rate_hz, self._loudness * request.loudness)
         chars = _CHARS_STREAMED if voice.streams else _CHARS_WHOLE
         return _Plan(voice, speaker, self._speed * request.speed, pcm, tuple(_portions(speech, chars)))
 

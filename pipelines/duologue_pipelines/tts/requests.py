@@ -1,7 +1,9 @@
-"""What every synthesiser here refuses: a speed or a loudness that can't be meant."""
+"""What every synthesiser here refuses: a speed, a loudness or a rate that can't be meant."""
 
 from typing import Final
 
+from duologue.audio import OUTPUT_RATES_HZ
+from duologue.errors import ConfigurationError
 from duologue.ports.tts import SpeechRequest
 from duologue_pipelines.options import check_range
 
@@ -11,8 +13,11 @@ LOUDNESS_MAX: Final = 8.0  # 18 dB: more than that is clipping, whatever the voi
 
 
 def check_request(request: SpeechRequest) -> None:
-    """Raise `ConfigurationError` unless speed and loudness lie in their ranges."""
+    """Raise `ConfigurationError` unless speed and loudness lie in their ranges and the rate is one of the engine's."""
     check_voice_options("voice", request.speed, request.loudness)
+    if request.sample_rate_hz not in OUTPUT_RATES_HZ:
+        known = ", ".join(map(str, OUTPUT_RATES_HZ))
+        raise ConfigurationError(f"speech is made at one of {known} Hz, got {request.sample_rate_hz!r}")
 
 
 def check_voice_options(table: str, speed: float, loudness: float) -> None:

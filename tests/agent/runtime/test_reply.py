@@ -2,9 +2,10 @@
 
 import pytest
 
-from duologue import Aside
+from duologue import Aside, tool
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.messages import ToolCall
 from duologue.core.policy import Policy, ReplyPolicy
 from duologue.errors import ConfigurationError, StageError
 from duologue.ports.llm import TextDelta
@@ -87,6 +88,61 @@ def test_before_the_turn_is_over_two_chunks_are_made_and_no_more(call):
 
 
 # --- the synthesiser -------------------------------------------------------------------------------------------------
+
+
+def asked_for(tts, reply):
+    return [(request.text, request.last) for request in tts.requests if request.reply == reply]
+
+
+def test_the_synthesiser_is_told_whose_chunk_it_speaks_at_which_rate_and_which_is_the_last(call):
+    reply = ScriptedReply("This is one. This is two. And this is three.", token_s=0.001)
+    done = call([(1.0, 1.0), (9.0, 1.0)], ["hello", "again"], [reply], policy=NO_GUESS, hang_up=18.0).go()
+    chunks = [("This is one. ", False), ("This is two. ", False), ("And this is three.", True)]
+    assert asked_for(done.tts, 1) == asked_for(done.tts, 2) == chunks
+    assert {request.session for request in done.tts.requests} == {done.session.id}
+    assert {request.sample_rate_hz for request in done.tts.requests} == {16_000}
+
+
+@tool
+def look() -> str:
+    """Look out of the window."""
+    return "Rain."
+
+
+LOOKS = ScriptedReply("Let me look. ", tool_calls=(ToolCall("1", "look", "{}"),))
+SILENT = ScriptedReply("")  # after the tool it turns out that the last chunk was one
+
+
+def test_where_a_reply_turns_out_to_be_over_the_synthesiser_hears_it_by_an_empty_chunk(call):
+    done = call(ASK, ["hello"], [LOOKS, SILENT], tools=[look], policy=NO_GUESS, hang_up=9.0).go()
+    assert asked_for(done.tts, 1) == [("Let me look. ", False), ("", True)]
+    assert done.said()[1] == ("agent", "Let me look.") and notes(done, "tts") == []
+
+
+def test_a_reply_that_is_cut_or_fails_has_no_last_chunk(call):
+    over_it = [(1.0, 1.0), (4.0, 1.5)]
+    long = ScriptedReply("This is the story of a clock. " * 20)
+    cut = call(over_it, ["hello", "please stop it now"], [long, ScriptedReply("Yes.")], policy=NO_GUESS).go()
+    assert len(asked_for(cut.tts, 1)) > 2 and not any(last for _, last in asked_for(cut.tts, 1))
+    tts = ScriptedTts(faults=(SpeechFault("This", retryable=False),))
+    failed = call(ASK, ["hello"], [long], tts=tts, policy=NO_GUESS, hang_up=12.0).go()
+    assert [last for _, last in asked_for(failed.tts, 1)] == [False, False]
+
+
+class LostTts(ScriptedTts):
+    """Has lost its connection by the end of a reply."""
+
+    async def synthesise(self, request):
+        if not request.text:
+            raise StageError("tts", "the connection is gone")
+        async for item in super().synthesise(request):
+            yield item
+
+
+def test_a_synthesiser_that_fails_at_the_end_of_a_reply_costs_a_note(call):
+    done = call(ASK, ["hello"], [LOOKS, SILENT], tools=[look], tts=LostTts(), policy=NO_GUESS, hang_up=9.0).go()
+    assert done.said()[1] == ("agent", "Let me look.") and done.one(ev.ReplyEnded).cut is False
+    assert notes(done, "tts") == ["at the end of the reply: tts: the connection is gone"]
 
 
 def test_a_chunk_that_fails_once_is_tried_again(call):

@@ -26,7 +26,7 @@ def test_first_audio_and_pace_are_what_was_asked_for() -> None:
     ]
     assert items[0][0] == pytest.approx(0.25)
     audio = [(at, item) for at, item in items if isinstance(item, SpeechAudio)]
-    assert sum(len(item.pcm) for _, item in audio) == 16000
+    assert sum(len(item.pcm) for _, item in audio) == 2 * 0.5 * 24_000
     assert audio[-1][0] == pytest.approx(0.25 + 0.5 * 0.5, abs=0.03)
 
 
@@ -54,6 +54,22 @@ def test_speed_shortens_and_a_wrong_speed_is_refused() -> None:
         run(timed(tts, SpeechRequest("hello", speed=4.0)))
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
+def test_a_word_is_the_same_tone_for_the_same_time_at_every_rate(rate_hz: int) -> None:
+    items = run(timed(ScriptedTts(seconds_per_char=0.1), SpeechRequest("hello", sample_rate_hz=rate_hz)))
+    samples = np.frombuffer(b"".join(item.pcm for _, item in items if isinstance(item, SpeechAudio)), dtype="<i2")
+    assert len(samples) == 0.5 * rate_hz
+    assert np.argmax(np.abs(np.fft.rfft(samples))) / 0.5 == 220  # the first word's
+    with pytest.raises(ConfigurationError, match="got 44100"):
+        run(timed(ScriptedTts(), SpeechRequest("hello", sample_rate_hz=44_100)))
+
+
+def test_the_end_of_a_reply_is_kept_with_the_requests_and_is_no_text() -> None:
+    tts = ScriptedTts(faults=(SpeechFault(""),))  # whatever is spoken fails
+    assert run(timed(tts, SpeechRequest("", session="one", reply=1, last=True))) == []
+    assert (tts.spoken, [request.last for request in tts.requests], tts.live) == ([], [True], 0)
+
+
 def test_a_fault_strikes_where_and_as_often_as_said() -> None:
     tts = ScriptedTts(faults=(SpeechFault("bad", after_s=0.2, times=1, retryable=False),))
 
@@ -64,7 +80,7 @@ def test_a_fault_strikes_where_and_as_often_as_said() -> None:
                 heard += len(item.pcm) // 2 if isinstance(item, SpeechAudio) else 0
         assert not failure.value.retryable
         again = await timed(tts, SpeechRequest("this is a bad sentence"))
-        return heard / 16000, len(again)
+        return heard / 24_000, len(again)
 
     heard_s, items_after = run(story())
     assert 0.2 <= heard_s < 0.3

@@ -3,6 +3,7 @@
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,19 @@ import pytest
 from duologue.audio import Samples
 from duologue_pipelines.calls.timeline import Caption, Cut, Delay, Stretch, TimelineData, render_timeline, row_bounds
 
+RATE_HZ = 24_000
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def sound(*spoken: tuple[float, float], seconds: float = 12.0) -> Samples:
-    samples = np.zeros(round(seconds * 16000), dtype=np.int16)
+    samples = np.zeros(round(seconds * RATE_HZ), dtype=np.int16)
     for start, end in spoken:
-        samples[round(start * 16000) : round(end * 16000)] = 5000
+        samples[round(start * RATE_HZ) : round(end * RATE_HZ)] = 5000
     return samples
+
+
+def timeline(title: str, caller: Samples, agent: Samples, **more: Any) -> TimelineData:
+    return TimelineData(title, caller, agent, RATE_HZ, **more)
 
 
 def picture(data: TimelineData) -> ET.Element:
@@ -34,6 +40,7 @@ def full() -> TimelineData:
         subtitle="answers after 450 ms",
         caller=sound((0.5, 2.0), (5.0, 5.4), (7.0, 7.3), (9.0, 10.0)),
         agent=sound((2.45, 5.1), (5.5, 7.1), (7.4, 9.18), (10.5, 11.5)),
+        sample_rate_hz=RATE_HZ,
         captions=(
             Caption("caller", 0.5, 2.0, "when does the museum open"),
             Caption("agent", 2.45, 9.18, "The museum opens at nine", "in the morning and closes at six"),
@@ -68,14 +75,14 @@ def test_everything_that_happened_is_in_the_picture_and_in_the_legend() -> None:
 
 
 def test_the_legend_names_nothing_that_did_not_happen() -> None:
-    legend = " ".join(texts(picture(TimelineData("quiet", sound((1, 2)), sound((3, 4))))))
+    legend = " ".join(texts(picture(timeline("quiet", sound((1, 2)), sound((3, 4))))))
     assert "the caller is heard" in legend
     for words in ("hold:", "cut:", "cough", "never heard", "made ready", "from the caller"):
         assert words not in legend, words
 
 
 def test_what_was_not_heard_is_struck_out_and_kept_short() -> None:
-    data = TimelineData("t", sound(), sound((1, 3)), captions=(Caption("agent", 1, 3, "heard words", "lost " * 60),))
+    data = timeline("t", sound(), sound((1, 3)), captions=(Caption("agent", 1, 3, "heard words", "lost " * 60),))
     spans = list(picture(data).iter(f"{SVG}tspan"))
     assert spans and all(span.get("text-decoration") == "line-through" for span in spans)
     struck = " ".join(span.text or "" for span in spans)
@@ -103,14 +110,14 @@ def test_no_text_covers_another() -> None:
         for index, at in enumerate(np.arange(0.2, 11.5, 0.5).tolist())
     )
     delays = tuple(Delay("response", at, at + 0.3) for at in np.arange(0.5, 11.5, 0.6).tolist())
-    for data in (full(), TimelineData("crowd", sound((0, 12)), sound((0, 12)), captions=crowd, delays=delays)):
+    for data in (full(), timeline("crowd", sound((0, 12)), sound((0, 12)), captions=crowd, delays=delays)):
         for one, other in itertools.combinations(boxes(picture(data)), 2):
             apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
             assert apart, (one, other)
 
 
 def test_all_text_lies_within_the_picture() -> None:
-    data = TimelineData(
+    data = timeline(
         "edge", sound((14, 15), seconds=15), sound(seconds=15),
         captions=(Caption("caller", 14.5, 15, "words at the very end of the row"),),
         delays=(Delay("response", 14.9, 15.0),),
@@ -122,7 +129,7 @@ def test_all_text_lies_within_the_picture() -> None:
 
 
 def test_rows_break_where_nothing_happens() -> None:
-    data = TimelineData(
+    data = timeline(
         "t", sound((1, 13), (16, 29.5), seconds=40), sound((30.2, 31), seconds=40),
         captions=(Caption("caller", 1, 13, "a"), Caption("caller", 14, 29.5, "b"), Caption("agent", 30.2, 31, "c")),
     )  # fmt: skip
@@ -133,32 +140,39 @@ def test_rows_break_where_nothing_happens() -> None:
 
 
 def test_rows_end_after_fifteen_seconds_when_the_talk_never_pauses() -> None:
-    talk = TimelineData(
-        "t", sound((0, 40), seconds=40), sound(), captions=(Caption("caller", 0, 40, "on and on " * 30),)
-    )
+    talk = timeline("t", sound((0, 40), seconds=40), sound(), captions=(Caption("caller", 0, 40, "on and on " * 30),))
     assert row_bounds(talk) == [(0.0, 15.0), (15.0, 30.0), (30.0, 40.0)]
     said = [text for text in texts(picture(talk)) if "on and on" in text]
     assert sum(text.count("and") for text in said) == 30  # each word stands in one row, none is lost
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 48_000])
+def test_the_picture_is_the_same_at_every_rate(rate_hz: int) -> None:
+    talk = timeline("t", sound((1, 13), (16, 29.5), seconds=40), sound((30.2, 31), seconds=40))
+    caller, agent = (np.repeat(channel[::3], rate_hz // 8_000) for channel in (talk.caller, talk.agent))
+    other = TimelineData("t", caller, agent, rate_hz)
+    assert (other.seconds, row_bounds(other)) == (talk.seconds, row_bounds(talk))
+    assert render_timeline(other) == render_timeline(talk)
+
+
 def test_an_empty_call_is_a_picture_too() -> None:
-    svg = picture(TimelineData("nobody spoke", sound(seconds=0), sound(seconds=0)))
+    svg = picture(timeline("nobody spoke", sound(seconds=0), sound(seconds=0)))
     assert "nobody spoke" in texts(svg) and "0 s" in texts(svg)
 
 
 def test_a_long_call_is_drawn_up_to_ten_minutes_and_says_so() -> None:
-    samples = np.full(16000 * 660, 3000, dtype=np.int16)
-    text = render_timeline(TimelineData("long", samples, samples[:16000]))
+    samples = np.full(RATE_HZ * 660, 3000, dtype=np.int16)
+    text = render_timeline(timeline("long", samples, samples[:RATE_HZ]))
     assert "The first 10 of 11 minutes are shown." in text and len(text) < 3_000_000
 
 
 @pytest.mark.parametrize("text", ["a\x00b\x0b <tag> & \ufffe", "嗯，对对对。", "🙂 ok"])
 def test_any_text_makes_valid_xml(text: str) -> None:
-    svg = picture(TimelineData(text, sound((1, 2)), sound(), captions=(Caption("caller", 1, 2, text, text),)))
+    svg = picture(timeline(text, sound((1, 2)), sound(), captions=(Caption("caller", 1, 2, text, text),)))
     assert any(text.strip()[-1] in said or text.strip()[0] in said for said in texts(svg))
 
 
 def test_a_caption_without_words_takes_no_room() -> None:
-    empty = picture(TimelineData("t", sound((1, 2)), sound(), captions=(Caption("caller", 1, 2, " "),)))
-    none = picture(TimelineData("t", sound((1, 2)), sound()))
+    empty = picture(timeline("t", sound((1, 2)), sound(), captions=(Caption("caller", 1, 2, " "),)))
+    none = picture(timeline("t", sound((1, 2)), sound()))
     assert empty.get("height") == none.get("height")

@@ -99,21 +99,22 @@ def test_a_second_call_into_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 def test_the_recording_has_both_sides_and_lasts_less_than_a_minute(held: SimpleNamespace) -> None:
     both, rate = read_wav(held.out / "conversation.wav")
-    assert rate == 16000 and both.shape[1] == 2 and 25 < len(both) / rate < 55
-    assert len(audible_spans(both[:, 0])) >= 6 and len(audible_spans(both[:, 1])) >= 5
+    assert both.shape[1] == 2 and 25 < len(both) / rate < 55
+    caller, agent = (audible_spans(channel, sample_rate_hz=rate) for channel in both.T)
+    assert len(caller) >= 6 and len(agent) >= 5
 
 
 def test_the_report_holds_what_it_must_and_measures_the_recording(held: SimpleNamespace) -> None:
     report = json.loads((held.out / "report.json").read_text())
-    both, _ = read_wav(held.out / "conversation.wav")
+    both, rate = read_wav(held.out / "conversation.wav")
     response = report["latencies_ms"]["response"]
     assert response["count"] == len(response["each"]) == 4 and 200 < response["median"] <= response["p95"] < 1500
     assert report["latencies_ms"]["yield"]["count"] == 1 and report["peak_memory_mb"] > 10
-    assert report["audio_seconds"]["user"] == pytest.approx(len(both) / 16000, abs=0.1)
+    assert report["audio_seconds"]["user"] == pytest.approx(len(both) / rate, abs=0.1)
     assert {"asr_final", "llm_first_token", "tts_first_audio"} <= set(report["stages_ms"])
     assert report["seconds"]["cpu"] > 0 and report["error"] is None and report["tokens"]
     first = report["acts"][0]
-    voice = audible_spans(both[:, 0])[0]
+    voice = audible_spans(both[:, 0], sample_rate_hz=rate)[0]
     assert first["start"] == pytest.approx(voice.start, abs=0.01) and first["response_ms"] == response["each"][0]
 
 
@@ -190,10 +191,13 @@ def test_any_pack_with_enough_dialogues_will_do(tmp_path: Path) -> None:
 # --- the verdicts -------------------------------------------------------------------------------------------------
 
 
+RATE_HZ = 24_000
+
+
 def spoken(*spans: tuple[float, float]) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    samples = np.zeros(16000 * 12, dtype=np.int16)
+    samples = np.zeros(RATE_HZ * 12, dtype=np.int16)
     for start, end in spans:
-        samples[round(start * 16000) : round(end * 16000)] = 4000
+        samples[round(start * RATE_HZ) : round(end * RATE_HZ)] = 4000
     return samples
 
 
@@ -205,9 +209,8 @@ def verdict(
     transcript.now = 12.0
     marks = () if mark is None else (mark,)
     caller, heard = spoken(*user), spoken(*agent)
-    call = FinishedCall(
-        caller, heard, marks, measure(caller, heard, marks), transcript, 0.0, {}, False, {}, 1.0, 1.0, None
-    )
+    measured = measure(caller, heard, marks, sample_rate_hz=RATE_HZ)
+    call = FinishedCall(caller, heard, RATE_HZ, marks, measured, transcript, 0.0, {}, False, {}, 1.0, 1.0, None)
     exchange = demo_call(find_pack("assistant")).acts[0].exchange
     judged = judge(call, [Act(act, exchange)])[0]  # type: ignore[arg-type]
     return judged.passed, judged.why

@@ -102,7 +102,7 @@ def test_speech_is_trimmed_and_pauses_are_as_written() -> None:
         speed=1.5,
     )
     first, second = prepared(script, voice)
-    spans = audible_spans(first.samples)
+    spans = audible_spans(first.samples, sample_rate_hz=16_000)
     assert len(first.samples) == pytest.approx(1.4 * 16000, abs=200)
     assert spans[1].start - spans[0].end == pytest.approx(0.9, abs=0.005)
     assert (first.text, first.kind, first.when, first.delay_s, first.patience_s) == (
@@ -114,7 +114,7 @@ def test_speech_is_trimmed_and_pauses_are_as_written() -> None:
     )
     assert (second.kind, second.delay_s, second.patience_s) == ("backchannel", 1.0, 20.0)
     assert np.abs(second.samples).max() == pytest.approx(4000, abs=10)
-    assert voice.requests[0] == SpeechRequest("abc", language="en", voice="x", speed=1.5)
+    assert voice.requests[0] == SpeechRequest("abc", language="en", voice="x", speed=1.5, sample_rate_hz=16_000)
 
 
 def test_files_and_noises_need_no_voice(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_words_without_a_sound_are_told() -> None:
 def test_noises_are_the_same_each_time_and_audible() -> None:
     for make in NOISES.values():
         assert np.array_equal(make(1), make(1)) and not np.array_equal(make(1), make(2))
-        spans = audible_spans(make(1))
+        spans = audible_spans(make(1), sample_rate_hz=16_000)
         assert len(spans) == 1 and spans[0].seconds > 0.8 * len(make(1)) / 16000 - 0.02
         assert np.abs(make(1)).max() < 32767
 

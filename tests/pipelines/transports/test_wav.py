@@ -92,14 +92,14 @@ def test_files_are_said_one_after_the_other_and_both_sides_are_recorded(tmp_path
     both, rate = read_wav(tmp_path / "out" / "conversation.wav")
     answer, _ = read_wav(tmp_path / "out" / "answer.wav")
     assert rate == 16000 and both.shape[1] == 2 and np.array_equal(both[:, 1], answer[:, 0])
-    user, agent = audible_spans(both[:, 0]), audible_spans(both[:, 1])
+    user, agent = (audible_spans(channel, sample_rate_hz=rate) for channel in both.T)
     assert [round(span.seconds, 2) for span in user] == [0.5, 0.8]
     assert [round(span.seconds, 2) for span in agent] == [1.0, 1.0]
     assert user[0].start == pytest.approx(1.5, abs=0.03)  # nobody greeted, so the caller began
     assert user[1].start - agent[0].end == pytest.approx(1.2, abs=0.05)
-    assert len(both) / 16000 - agent[1].end == pytest.approx(1.5, abs=0.05)
+    assert len(both) / rate - agent[1].end == pytest.approx(1.5, abs=0.05)
     assert [mark.text for mark in transport.marks] == ["(a.wav)", "(b.wav)"]
-    measured = measure(both[:, 0], both[:, 1], transport.marks)
+    measured = measure(*both.T, transport.marks, sample_rate_hz=rate)
     assert measured.response.median == pytest.approx(0.4, abs=0.025)
 
 
@@ -112,7 +112,7 @@ def test_a_script_interrupts_and_the_recording_shows_the_yield(tmp_path: Path) -
     )
     transport = WavTransport(script=str(script))
     parrot = call(transport, seconds=5.0)
-    measured = measure(*transport.recording(), transport.marks)
+    measured = measure(*transport.recording(), transport.marks, sample_rate_hz=transport.output_rate_hz)
     act = measured.acts[1]
     assert (
         act.over_agent
@@ -129,7 +129,7 @@ def test_the_caller_speaks_from_text_with_the_voice_that_ships(tmp_path: Path) -
     )
     transport = WavTransport(script=script, recording=str(tmp_path / "call.wav"))
     call(transport)
-    voice = measure(*transport.recording(), transport.marks).acts[0].voice
+    voice = measure(*transport.recording(), transport.marks, sample_rate_hz=transport.output_rate_hz).acts[0].voice
     assert 1.5 < voice.seconds < 4 and transport.marks[0].text == "Good morning, how are you?"
     assert (tmp_path / "call.wav").exists()
 
@@ -145,9 +145,11 @@ def test_hanging_up_from_our_side_still_writes_the_files(tmp_path: Path) -> None
         await task
 
     run(main())
-    both, _ = read_wav(tmp_path / "c.wav")
-    assert both.shape[0] / 16000 == pytest.approx(3.0, abs=0.03)
-    assert audible_spans(both[:, 0])[-1] == Span(pytest.approx(1.5, abs=0.03), pytest.approx(3.0, abs=0.03))
+    both, rate = read_wav(tmp_path / "c.wav")
+    assert both.shape[0] / rate == pytest.approx(3.0, abs=0.03)
+    assert audible_spans(both[:, 0], sample_rate_hz=rate)[-1] == Span(
+        pytest.approx(1.5, abs=0.03), pytest.approx(3.0, abs=0.03)
+    )
 
 
 def test_wrong_options_and_places_are_told(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from duologue.audio import level_dbfs
+from duologue.audio import OUTPUT_RATE_HZ, level_dbfs
 from duologue.errors import ConfigurationError, StageError, StageOverloaded
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue_pipelines.tts import espeak as espeak_module
@@ -17,6 +17,7 @@ from duologue_pipelines.tts.espeak_library import EspeakEvent, library
 from duologue_pipelines.tts.espeak_words import WordTimer
 from duologue_pipelines.tts.speakable import SourceWord
 
+RATE_HZ = OUTPUT_RATE_HZ  # of a request that names none
 SENTENCE = "The weather is nice today, and we will walk along the river."
 
 
@@ -83,6 +84,7 @@ def test_the_same_language_keeps_the_default_voice_and_another_keeps_its_variant
         (SpeechRequest("hi", language="xx"), "no voice for the language"),
         (SpeechRequest("hi", speed=3.0), "voice.speed must be a number between 0.5 and 2"),
         (SpeechRequest("hi", loudness=-1.0), "voice.loudness"),
+        (SpeechRequest("hi", sample_rate_hz=44_100), "one of 8000, 16000, 24000, 48000 Hz, got 44100"),
     ],
 )
 def test_what_it_cannot_do_is_said_with_the_nearest_it_can(request_: SpeechRequest, named: str) -> None:
@@ -101,11 +103,11 @@ def test_words_lie_where_the_audio_is_loud() -> None:
     items = speak(SpeechRequest(SENTENCE, "en"))
     samples, told = pcm(items), words(items)
     assert [SENTENCE[w.start_char : w.end_char] for w in told] == SENTENCE.split()
-    levels = [level_dbfs(samples[round(w.start * 16000) : round(w.end * 16000)]) for w in told]
+    levels = [level_dbfs(samples[round(w.start * RATE_HZ) : round(w.end * RATE_HZ)]) for w in told]
     assert min(levels) > -35
     today, and_ = told[4], told[5]
-    pause = samples[round(today.end * 16000) + 160 : round(and_.start * 16000) - 160]
-    assert level_dbfs(pause) < -60 or len(pause) < 400  # the comma's pause belongs to no word
+    pause = samples[round(today.end * RATE_HZ) + 240 : round(and_.start * RATE_HZ) - 240]
+    assert level_dbfs(pause) < -60 or len(pause) < 600  # the comma's pause belongs to no word
 
 
 def test_a_long_text_is_cut_in_portions_and_times_go_on() -> None:
@@ -114,7 +116,7 @@ def test_a_long_text_is_cut_in_portions_and_times_go_on() -> None:
     told = words(items)
     assert len(told) == len(text.split())
     assert all(a.end <= b.start + 1e-9 for a, b in itertools.pairwise(told))
-    assert told[-1].end <= len(pcm(items)) / 16000
+    assert told[-1].end <= len(pcm(items)) / RATE_HZ
 
 
 def test_speed_and_loudness_of_the_stage_multiply_those_of_the_request() -> None:

@@ -15,7 +15,7 @@ import onnx
 import pytest
 from piper.phoneme_ids import DEFAULT_PHONEME_ID_MAP
 
-from duologue.audio import level_dbfs
+from duologue.audio import OUTPUT_RATE_HZ, level_dbfs
 from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue.registry import install_command
@@ -24,6 +24,7 @@ from duologue_pipelines.tts import piper as piper_module
 from duologue_pipelines.tts.espeak import EspeakTts
 from duologue_pipelines.tts.piper import PiperTts, default_voice, load_voice
 
+RATE_HZ = OUTPUT_RATE_HZ  # of a request that names none
 SENTENCE = "Out of the blue, we walked along the quiet river and talked about the old days of the house."
 Make = Callable[..., Path]
 
@@ -63,7 +64,7 @@ def test_first_audio_does_not_grow_with_the_sentence(make_voice: Make) -> None:
     short, long = speak(tts, SpeechRequest("We walked."), SpeechRequest(SENTENCE))
     pieces = [item for item in long if isinstance(item, SpeechAudio)]
     assert len(pieces) > 4
-    assert len(pieces[0].pcm) / 2 <= 40 * 256 * 16000 / 22050  # one window
+    assert len(pieces[0].pcm) / 2 <= 40 * 256 * RATE_HZ / 22050  # one window
     assert [SENTENCE[w.start_char : w.end_char] for w in words(long)] == SENTENCE.split()
     assert all(a.end <= b.start + 0.02 for a, b in itertools.pairwise(words(long)))
     assert len(pcm(short)) < len(pcm(long))
@@ -78,7 +79,7 @@ def test_a_voice_of_another_make_begins_with_its_first_clause(shared_data: Path)
     assert len(pieces[0].pcm) < len(pcm(items)) * 2 * 0.4
     told, samples = words(items), pcm(items)
     assert [SENTENCE[w.start_char : w.end_char] for w in told] == SENTENCE.split()
-    levels = [level_dbfs(samples[round(w.start * 16000) : round(w.end * 16000)]) for w in told]
+    levels = [level_dbfs(samples[round(w.start * RATE_HZ) : round(w.end * RATE_HZ)]) for w in told]
     assert min(levels) > -40
     blue, we = told[3], told[4]
     assert we.start - blue.end > 0.05  # the comma's pause belongs to no word

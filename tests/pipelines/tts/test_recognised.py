@@ -9,6 +9,7 @@ from pocketsphinx import Decoder, get_model_path
 from pocketsphinx.lm import ArpaBoLM
 from rapidfuzz.distance import Levenshtein
 
+from duologue.audio import INPUT_RATE_HZ
 from duologue.core.words import normal_form
 from duologue.ports.tts import SpeechAudio, SpeechRequest, Tts
 from duologue_pipelines.tts.espeak import EspeakTts
@@ -56,9 +57,8 @@ def decoder_for(model: str) -> Decoder:
 
 
 async def spoken(tts: Tts, text: str) -> bytes:
-    return b"".join(
-        [item.pcm async for item in tts.synthesise(SpeechRequest(text, "en-US")) if isinstance(item, SpeechAudio)]
-    )
+    request = SpeechRequest(text, "en-US", sample_rate_hz=INPUT_RATE_HZ)  # what recognisers want
+    return b"".join([item.pcm async for item in tts.synthesise(request) if isinstance(item, SpeechAudio)])
 
 
 def recognised(decoder: Decoder, pcm: bytes) -> list[str]:

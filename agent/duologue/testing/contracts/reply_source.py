@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
-from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ
+from duologue.audio import FRAME_SECONDS, OUTPUT_RATE_HZ
 from duologue.core.messages import Message
 from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.reply_source import (
@@ -59,7 +59,8 @@ class ReplySourceCase:
 
     def request(self, *, text_only: bool = False, released: bool = True) -> ReplyRequest:
         """A reply to be made."""
-        return ReplyRequest(1, self.speech, "contract", text_only, released)
+        speech = replace(self.speech, sample_rate_hz=OUTPUT_RATE_HZ)
+        return ReplyRequest(1, speech, "contract", text_only, released)
 
 
 Check = Callable[[ReplySourceCase], Awaitable[None]]
@@ -105,7 +106,7 @@ def _text(items: list[ReplyItem]) -> str:
 
 
 def _seconds(items: list[ReplyItem]) -> float:
-    return sum(len(item.pcm) / 2 for item in items if isinstance(item, SpeechAudio)) / SAMPLE_RATE_HZ
+    return sum(len(item.pcm) / 2 for item in items if isinstance(item, SpeechAudio)) / OUTPUT_RATE_HZ
 
 
 def _check_texts(items: list[ReplyItem]) -> None:
@@ -132,7 +133,7 @@ def _check_chunks(items: list[ReplyItem]) -> str:
             _require(
                 bool(item.pcm) and len(item.pcm) % 2 == 0, f"a piece of audio is whole samples, got {len(item.pcm)}"
             )
-            seconds += len(item.pcm) / 2 / SAMPLE_RATE_HZ
+            seconds += len(item.pcm) / 2 / OUTPUT_RATE_HZ
         elif isinstance(item, SpokenWord):
             _require(chunk is not None, "words come inside a chunk")
             words.append(item)

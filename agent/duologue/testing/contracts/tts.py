@@ -5,13 +5,14 @@ was promised and what came. Nothing here measures time: a slow machine breaks no
 """
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
 
-from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ, level_dbfs
+from duologue.audio import FRAME_SECONDS, OUTPUT_RATES_HZ, band_dbfs, level_dbfs
 from duologue.errors import DuologueError
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord, Tts
 
@@ -21,6 +22,11 @@ NOTHING_TO_SAY: Final = ("", " \n\t", "\N{THUMBS UP SIGN}", "\u2026", "**", "---
 _AUDIBLE_DBFS: Final = -60.0  # the hum of a silent sound card lies below
 _CLOSING_SECONDS_MAX: Final = 10.0  # a hang, not a delay
 _SAMPLES_OFF_MAX: Final = 0.2  # how far two syntheses of one text may differ in length: sampled models vary
+# The same over the ten seconds of a longer text: a sampled voice varies by 4 %, 22.05 kHz taken for 24 are 9 % off.
+_SECONDS_OFF_MAX: Final = 0.06
+_BAND_EDGES_HZ: Final = (100, 800, 1600, 3600, 7200, 10800)  # up to 0.45 of each rate: resamplers may fade above it
+_BAND_OFF_DB_MAX: Final = 3.0  # a sampled voice varies by 2
+_BAND_DBFS_MIN: Final = -75.0  # what is softer is no sound of the voice
 
 
 class MakesTts(Protocol):
@@ -34,7 +40,8 @@ class TtsPromises:
     """What an adapter claims beyond the contract, and what it is asked with.
 
     `word_times`: its words come with times. `streams`: audio begins before a long text is done. `speed`, `loudness`: it
-    heeds them. `text`: two sentences in a language that it speaks; `language`: which that is.
+    heeds them. `text`: two sentences in a language that it speaks; `language`: which that is. `sound_up_to_hz`: how
+    high the voice's sound goes, half of its own rate as a rule, so that none of it is lost on the way; 0 if unknown.
     """
 
     word_times: bool = True
@@ -43,6 +50,7 @@ class TtsPromises:
     loudness: bool = True
     text: str = TEXT
     language: str | None = None
+    sound_up_to_hz: float = 0.0
 
 
 _WHAT_ALL_CAN: Final = TtsPromises()
@@ -52,7 +60,7 @@ _WHAT_ALL_CAN: Final = TtsPromises()
 class _Take:
     """All that one synthesis gave, in order."""
 
-    text: str
+    request: SpeechRequest
     items: list[SpeechItem]
 
     @property
@@ -61,7 +69,7 @@ class _Take:
 
     @property
     def seconds(self) -> float:
-        return len(self.pcm) / 2 / SAMPLE_RATE_HZ
+        return len(self.pcm) / 2 / self.request.sample_rate_hz
 
     @property
     def words(self) -> list[SpokenWord]:
@@ -70,6 +78,11 @@ class _Take:
     @property
     def level_dbfs(self) -> float:
         return level_dbfs(np.frombuffer(self.pcm, dtype="<i2"))
+
+    def band_dbfs(self, low_hz: float, high_hz: float) -> float:
+        """Level of what lies between two frequencies; -inf for nothing."""
+        samples = np.frombuffer(self.pcm, dtype="<i2")
+        return band_dbfs(samples, low_hz, high_hz, sample_rate_hz=self.request.sample_rate_hz)
 
 
 async def check_tts(make_tts: MakesTts, promises: TtsPromises = _WHAT_ALL_CAN) -> None:
@@ -85,7 +98,20 @@ async def check_tts(make_tts: MakesTts, promises: TtsPromises = _WHAT_ALL_CAN) -
 
 
 async def _take(tts: Tts, request: SpeechRequest) -> _Take:
-    return _Take(request.text, [item async for item in tts.synthesise(request)])
+    return _Take(request, [item async for item in tts.synthesise(request)])
+
+
+async def _take_in_turns(tts: Tts, *requests: SpeechRequest) -> list[_Take]:
+    """All at once: one item of each after the other."""
+    takes = [_Take(request, []) for request in requests]
+    streams = {index: tts.synthesise(request) for index, request in enumerate(requests)}
+    while streams:
+        for index in list(streams):
+            try:
+                takes[index].items.append(await anext(streams[index]))
+            except StopAsyncIteration:
+                del streams[index]
+    return takes
 
 
 def _require(holds: bool, promise: str) -> None:
@@ -110,8 +136,8 @@ async def _check_audio(tts: Tts, promises: TtsPromises) -> None:
             _require(len(item.pcm) > 0, "a piece of audio is not empty")
             _require(len(item.pcm) % 2 == 0, f"a piece of audio has an even number of bytes, got {len(item.pcm)}")
     words = max(len(promises.text.split()), 1)
-    _require(take.seconds > 0.04 * words, f"{words} words give audio at 16 kHz, got {take.seconds:.2f} s of it")
-    _require(take.seconds < 4.0 * len(promises.text), f"audio is at 16 kHz, got {take.seconds:.2f} s of it")
+    _require(take.seconds > 0.04 * words, f"{words} words give audio, got {take.seconds:.2f} s of it")
+    _require(take.seconds < 4.0 * len(promises.text), f"audio has an end, got {take.seconds:.2f} s of it")
     _require(take.level_dbfs > _AUDIBLE_DBFS, f"speech can be heard, got {take.level_dbfs:.0f} dBFS")
 
 
@@ -140,10 +166,11 @@ def _check_word_order(take: _Take) -> None:
     before = SpokenWord(0, 0, 0.0, 0.0)
     for item in take.items:
         if isinstance(item, SpeechAudio):
-            heard += len(item.pcm) / 2 / SAMPLE_RATE_HZ
+            heard += len(item.pcm) / 2 / take.request.sample_rate_hz
             continue
-        where = f"{take.text[item.start_char : item.end_char]!r} at {item.start:.3f}..{item.end:.3f} s"
-        _require(0 <= item.start_char < item.end_char <= len(take.text), f"a word lies in the text, got {item}")
+        text = take.request.text
+        where = f"{text[item.start_char : item.end_char]!r} at {item.start:.3f}..{item.end:.3f} s"
+        _require(0 <= item.start_char < item.end_char <= len(text), f"a word lies in the text, got {item}")
         _require(0 <= item.start <= item.end, f"a word's times are in order, got {where}")
         in_order = item.start_char >= before.end_char and item.start >= before.start and item.end >= before.end
         _require(in_order, f"words never go back, got {where} after {before}")
@@ -159,8 +186,68 @@ def _check_word_order(take: _Take) -> None:
 
 def _check_coverage(take: _Take) -> None:
     covered = {index for word in take.words for index in range(word.start_char, word.end_char)}
-    missing = "".join(c for i, c in enumerate(take.text) if c.isalnum() and i not in covered)
+    missing = "".join(c for i, c in enumerate(take.request.text) if c.isalnum() and i not in covered)
     _require(not missing, f"with word times, every letter of plain text belongs to a word; missing: {missing!r}")
+
+
+async def _check_rates(tts: Tts, promises: TtsPromises) -> None:
+    """At each rate the same speech, as long, as loud and as bright as the rate allows."""
+    text = f"{promises.text} {promises.text}"
+    takes = [await _take(tts, SpeechRequest(text, promises.language, sample_rate_hz=rate)) for rate in OUTPUT_RATES_HZ]
+    finest = takes[-1]
+    for take in takes:
+        rate = take.request.sample_rate_hz
+        off = abs(take.seconds - finest.seconds) / finest.seconds
+        lengths = f"{take.seconds:.2f} s at {rate} Hz, {finest.seconds:.2f} s at {OUTPUT_RATES_HZ[-1]}"
+        _require(off <= _SECONDS_OFF_MAX, f"audio comes at the rate that was asked for: {lengths}")
+        _check_word_order(take)
+        for low, high in itertools.pairwise(edge for edge in _BAND_EDGES_HZ if edge <= 0.45 * rate):
+            there, here = finest.band_dbfs(low, high), take.band_dbfs(low, high)
+            _require(
+                max(there, here) < _BAND_DBFS_MIN or abs(there - here) <= _BAND_OFF_DB_MAX,
+                f"no sound is lost or added by the rate, got {here:.0f} dBFS from {low} to {high} Hz at {rate} Hz, "
+                f"{there:.0f} at {OUTPUT_RATES_HZ[-1]}",
+            )
+    if promises.sound_up_to_hz:
+        top = finest.band_dbfs(0.75 * promises.sound_up_to_hz, 0.95 * promises.sound_up_to_hz)
+        _require(
+            top >= _BAND_DBFS_MIN,
+            f"the voice has sound up to {promises.sound_up_to_hz:g} Hz, got {top:.0f} dBFS in the last quarter of it",
+        )
+
+
+async def _check_last(tts: Tts, promises: TtsPromises) -> None:
+    """The last chunk of a reply is spoken like any other, and an empty one only says that the reply is over."""
+    usual = SpeechRequest(promises.text, promises.language, session="one", reply=1)
+    first, second = await _take(tts, usual), await _take(tts, replace(usual, last=True))
+    off = abs(second.seconds - first.seconds) / first.seconds
+    _require(off <= _SAMPLES_OFF_MAX, f"a last chunk is spoken like another: {second.seconds:.2f} s of it")
+    for reply in (2, 3):  # the one has a chunk before its end, the other has none
+        if reply == 2:
+            await _take(tts, replace(usual, reply=reply))
+        end = await _take(tts, SpeechRequest("", promises.language, session="one", reply=reply, last=True))
+        _require(not end.items, f"`last` with empty text gives nothing, got {len(end.items)} items")
+
+
+async def _check_replies(tts: Tts, promises: TtsPromises) -> None:
+    """Replies of one session and of two, spoken at the same time, chunk by chunk."""
+    short = SpeechRequest(promises.text, promises.language, session="one", reply=1)
+    long = replace(short, text=f"{promises.text} {promises.text}", reply=2)
+    alone = {request.text: await _take(tts, replace(request, reply=0, session="")) for request in (short, long)}
+    same = (await _take(tts, replace(short, reply=0))).pcm == alone[short.text].pcm
+    for chunks in (
+        (short, long),
+        (replace(short, session="two"), replace(long, reply=1, last=True), replace(short, reply=2, last=True)),
+    ):
+        for take in await _take_in_turns(tts, *chunks):
+            apart = alone[take.request.text]
+            off = abs(take.seconds - apart.seconds) / apart.seconds
+            exact = not same or take.pcm == apart.pcm
+            _require(
+                exact and off <= _SAMPLES_OFF_MAX,
+                f"replies do not mix: {take.seconds:.2f} s beside another, {apart.seconds:.2f} s alone",
+            )
+            _check_word_order(take)
 
 
 async def _check_nothing_to_say(tts: Tts, promises: TtsPromises) -> None:
@@ -231,6 +318,7 @@ async def _check_errors(tts: Tts, promises: TtsPromises) -> None:
         SpeechRequest(promises.text, language="xx-XX"),
         SpeechRequest(promises.text, promises.language, speed=0.0),
         SpeechRequest(promises.text, promises.language, speed=100.0),
+        SpeechRequest(promises.text, promises.language, sample_rate_hz=0),
     ):
         try:
             await _take(tts, request)
@@ -244,6 +332,9 @@ _CHECKS: Final[tuple[Callable[[Tts, TtsPromises], Awaitable[None]], ...]] = (
     _check_audio,
     _check_streaming,
     _check_words,
+    _check_rates,
+    _check_last,
+    _check_replies,
     _check_nothing_to_say,
     _check_closing,
     _check_cancelling,
