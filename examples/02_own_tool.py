@@ -33,7 +33,7 @@ def scripted() -> Agent:
     call = ToolCall("call-1", "book_table", '{"people": 4, "evening": "friday", "terrace": true}')
     replies = [ScriptedReply(tool_calls=(call,)), ScriptedReply("Done: four of you, on Friday, on the terrace.")]
     stages = Stages(ScriptedVad(), ScriptedAsr(), ScriptedLlm(replies), ScriptedTts())
-    return Agent(tools=[book_table], stages=stages, persona=Persona("host", system="You take bookings."))
+    return Agent(tools=[book_table], stages=stages, persona=Persona("host", instructions="You take bookings."))
 
 
 async def main() -> None:

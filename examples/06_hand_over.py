@@ -20,7 +20,7 @@ DIRECTIONS = "Go straight on to the bridge. Then turn left at the old mill. The 
 
 def agent(reply: str) -> Agent:
     stages = Stages(ScriptedVad(), ScriptedAsr(), ScriptedLlm([ScriptedReply(reply)]), ScriptedTts())
-    return Agent(settings=Settings(), stages=stages, persona=Persona("guide", system="You show people the way."))
+    return Agent(settings=Settings(), stages=stages, persona=Persona("guide", instructions="You show people the way."))
 
 
 async def old_process() -> str:

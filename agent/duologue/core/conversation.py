@@ -1,10 +1,75 @@
 """The turn-taking core: every decision of a conversation is taken behind this door, and nothing else is.
 
-Theory of operation. `feed(event)` says what happened, `advance(now)` that time has passed; both return the actions that
-the shell carries out, in order, at once. `deadline` is when `advance` wants to be called next. The core has no clock,
-does no I/O and never waits, so it runs the same live, in a simulation and over a recorded trace.
+Theory of operation
+-------------------
+`feed(event)` says what happened, `advance(now)` that time has passed; both return the actions that the shell carries
+out, in order, at once. `deadline` is when `advance` wants to be called next. The core has no clock, does no I/O and
+never waits, so it runs the same live, in a simulation and over a recorded trace. Whoever drives it does four things,
+again and again: tell it what happened, carry out what it says, tell it how that went, and wake it at its deadline.
 
-Phases and steps are the table `TRANSITIONS`. A step that it lacks raises `ProtocolError` and changes nothing.
+**Two machines.** A *turn* is one stretch of the user's talk with the silences inside it; a *reply* is one answer of
+the agent, from the model's first token to its last audible sample. Each is a small machine with a table in
+`machines`, and neither knows of the other. There is one open turn at most, and one live reply at most; `Phase` is
+read off the pair.
+
+    turn    idle → speaking ⇄ pausing → over → idle          parked: it began over the agent, who went on
+    reply   none → speculative → waiting → heard ⇄ held → none   cutting: silent for good; what was heard is awaited
+
+**Where they meet.** What one does to the other stands in one place, the table of joint rules in `floor`: for each
+thing that happens and each pair of states, the one rule that applies. `rules` says what each does, `overlap` what
+becomes of a voice over the agent, `agenda` what comes next when nobody has the floor. A pair that has no rule can't
+happen; a hand that could not know better is refused, and nothing has changed. `invariant` states what else is legal.
+
+**The end of a turn** is never certain, so it is prepared. At each stop of the voice the recogniser is asked for its
+last word so far; the request and its answer carry a *mark*, which counts the stops, so that a late answer to an
+earlier stop is known for one. Then silence is counted from the last voiced sample, the longer the less the words (and
+the judges, in `judging`) sound as if they were all. When it has lasted, the turn is over; it ends as soon as its
+newest mark is answered or given up, and as it is known how much of a cut reply was heard.
+
+**A speculative reply** is begun with the first final that sounds as if it could be all, before the turn is over. It
+may ask the model and synthesise, in order to be early. It may not be heard, run a tool, or leave a trace in the
+history. It answers certain words (`basis`): if these change it is cut and forgotten; if the turn ends with them it is
+*released*, and may do all that a reply may. A turn has few of them, so that a halting speaker does not pay for a
+prompt a pause.
+
+**A voice over the agent** is held first and judged afterwards: a hold is silence already, and it can be taken back,
+from the word where it began. The turn that it opens is *unjudged*. Its *evidence* is the part of the newest
+hypothesis that may stop an agent: settled words of a partial, or several; of a final those that the recogniser itself
+believes in. Words that ask for something interrupt: the reply is cut, and the history keeps what was heard of it. A
+listener's words, no words, an echo: the agent goes on, and the turn is dismissed. If the recogniser is too slow to
+tell, the agent goes on all the same and the turn is *parked*: still open, still recognised, so that a late word can
+yet interrupt. A parked turn whose reply ends by itself takes the floor like any other.
+
+**What is not lost.** A reply that was cut before a word of it was heard has answered nobody. If the user went on
+within a moment, their new turn is *merged* with the one before: its words stand behind the earlier ones, and both are
+one item of the history. If it was longer ago, the earlier turn is *owed* an answer: should the new one come to
+nothing (a cough), a reply to the owed one is begun. Results of any stage carry the number of their turn or reply;
+what comes late is dropped by it. Of a reply only what was heard enters the history; if its player tells later that it
+was less, or more, the item is corrected. A session that moves to another process (`migration`) keeps its words on
+both sides of the cut.
+
+**Hands.** A turn that a hand opened ends by its commit only, and does not silence the agent unless it says so;
+committed while the agent speaks, it waits until the agent has finished. Tools of ours run when their reply is
+released, and the model goes on with what they give; tools of the caller's side end the reply, and the next one begins
+on request with the results that have come by then. Who speaks is a persona, which changes between turns and replies
+and never inside one.
+
+**One turn, worked through.** Session seconds on the left; the user asks "What time is it?" and coughs over the
+answer.
+
+    1.00  SpeechStarted       a turn: idle → speaking            OpenRecognition(1)
+    1.50  SpeechStopped       speaking → pausing                 FinaliseRecognition(1, mark 1); endpoint set to 2.10
+    1.60  FinalTranscript     the words sound complete           endpoint set to 1.85; BeginReply(1, speculative)
+    1.85  (deadline)          pausing → over → idle              TurnEnded, ReleaseReply(1): speculative → waiting
+    2.00  ReplyHeard          waiting → heard                    the agent is heard
+    3.00  SpeechStarted       a turn over the agent, unjudged    HoldPlayout(1): heard → held; OpenRecognition(2)
+    3.20  SpeechStopped       speaking → pausing                 FinaliseRecognition(2, mark 1); verdict due at 3.40
+    3.40  (deadline)          no word so far: pausing → parked   ResumePlayout(1): held → heard
+    3.55  FinalTranscript ""  parked → idle                      CloseRecognition(2), TurnDismissed(2, noise)
+    4.60  ReplyEnded          heard → none                       ReplyOver(1); its text is history
+
+Had the final at 3.55 been "stop", the parked turn would have cut the reply there: CancelReply(1), the shell answers
+with what was heard, and the history keeps that.
 """
 
 from collections.abc import Callable, Mapping

@@ -7,6 +7,7 @@ from duologue import tool
 from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.core.history import AgentItem
 from duologue.core.messages import ToolCall
 from duologue.ports.llm import Usage
 from duologue.runtime.reply import UNRELEASED_S_MAX
@@ -93,7 +94,10 @@ def test_it_calls_a_tool_and_goes_on_in_the_same_reply(call):
         SpokenReply("It is five.", usage=Usage("m", 20, 7, 3)),
     )
     done = call(ASK, ["what time is it"], tools=[clock], reply_source=source, hang_up=10.0).go()
-    assert done.said()[1:] == [("agent", "Let me look."), ("agent", "It is five.")]
+    assert done.said()[1:] == [("agent", "Let me look. It is five.")]
+    assert [item.text for item in done.session.conversation.history if isinstance(item, AgentItem)] == [
+        "Let me look.", "It is five.",
+    ]  # fmt: skip
     assert done.one(ev.ReplyEnded).heard == "Let me look. It is five."
     assert [message.role for message in source.prompts[1].messages][-2:] == ["assistant", "tool"]
     finished = done.one(ReplyFinished)
