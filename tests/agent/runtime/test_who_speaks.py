@@ -137,7 +137,10 @@ def test_no_audio_overtakes_what_announces_it_and_no_cut_precedes_its_telling(ca
     told = []
 
     async def during(session, transport):
-        session.observe(lambda event: told.append((type(event).__name__, transport.unplayed() + transport.played_samples)))
+        def note_down(event):
+            told.append((type(event).__name__, transport.unplayed() + transport.played_samples))
+
+        session.observe(note_down)
 
     done = call([(1.0, 1.0), (3.5, 1.0)], ["tell me a story", "stop it please"], hang_up=7.0, during=during).go()
     names = [name for name, _ in told]
