@@ -124,6 +124,7 @@ _GLOSS: Final = re.compile(r"(`\w+`(?:, `\w+`)*): (.*?)(?=[ ;]*(?:`\w+`(?:, `\w+
 _TOP: Final = {
     "pack": "name of a prompt pack, or the path of its folder",
     "language": 'BCP 47 code of the conversation, like "en"; off: the pack and the recogniser decide',
+    "output_rate_hz": "samples a second of the agent's voice: 8000, 16000, 24000 or 48000; the caller's side is 16000",
     "sessions_max": "conversations at once in this process; one more is refused",
     "log": "tell Python's `logging` what happens: notes INFO, retries WARNING, failures ERROR, decisions DEBUG",
 }

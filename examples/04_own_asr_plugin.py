@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from duologue import Agent, actions, events, load_settings
-from duologue.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from duologue.audio import FRAME_SAMPLES, INPUT_RATE_HZ, Frame
 from duologue.ports import AsrContext, Hypothesis
 from duologue.testing.memory_transport import MemoryTransport
 
 MENU = {"one": "We are open from nine to six.", "two": "A ticket is twelve dollars.", "three": "The cafe is upstairs."}
 KEYS_HZ = (1209, 1336, 1477)  # the columns of the top row, which itself is 697 Hz
-WAVES = np.exp(-2j * np.pi * np.outer(KEYS_HZ, np.arange(FRAME_SAMPLES)) / SAMPLE_RATE_HZ)
+WAVES = np.exp(-2j * np.pi * np.outer(KEYS_HZ, np.arange(FRAME_SAMPLES)) / INPUT_RATE_HZ)
 
 
 class KeypadAsr:
@@ -44,7 +44,7 @@ class KeypadStream:
 
 
 async def main() -> None:
-    tone = np.sin(2 * np.pi * np.outer((697, KEYS_HZ[1]), np.arange(8000)) / SAMPLE_RATE_HZ).sum(axis=0)
+    tone = np.sin(2 * np.pi * np.outer((697, KEYS_HZ[1]), np.arange(8000)) / INPUT_RATE_HZ).sum(axis=0)
     transport = MemoryTransport([(1.0, (8000 * tone).astype("<i2").tobytes()), (6.0, bytes(2))])
     chosen = {"asr": f"{__name__}:KeypadAsr", "vad": "webrtc", "tts": "espeak", "reply": {"automatic": False}}
     agent = Agent(settings=load_settings(overrides=chosen))

@@ -1,7 +1,8 @@
-"""FLOOR 1: the engine's one audio format, and its way in and out of WAV files.
+"""FLOOR 1: the engine's audio, and its way in and out of WAV files.
 
-Inside the engine sound is mono 16 kHz int16 in frames of 20 ms; whoever brings other sound resamples it once, at the
-edge.
+Inside the engine sound is mono int16 in frames of 20 ms: the caller's side at 16 kHz, which is what recognisers want,
+the agent's at the session's output rate, which is as good as its voice. Whoever brings or takes other sound resamples
+it once, at the edge.
 """
 
 import math
@@ -17,13 +18,12 @@ from numpy.typing import NDArray
 
 from duologue.errors import AudioError
 
-INPUT_RATE_HZ: Final = 16_000  # the caller's side: what recognisers want
-OUTPUT_RATE_HZ: Final = 24_000  # the agent's side, unless a session says otherwise
-OUTPUT_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)
-SAMPLE_RATE_HZ: Final = INPUT_RATE_HZ
+INPUT_RATE_HZ: Final = 16_000  # the caller's side
+OUTPUT_RATES_HZ: Final = (8_000, 16_000, 24_000, 48_000)  # the agent's side; a frame is a whole number of samples
+OUTPUT_RATE_HZ: Final = 24_000  # unless the session is told otherwise: above it today's voices have nothing
 FRAME_MS: Final = 20
 FRAME_SECONDS: Final = FRAME_MS / 1000
-FRAME_SAMPLES: Final = SAMPLE_RATE_HZ * FRAME_MS // 1000
+FRAME_SAMPLES: Final = INPUT_RATE_HZ * FRAME_MS // 1000  # of the caller
 FRAME_BYTES: Final = FRAME_SAMPLES * 2
 SILENCE: Final = bytes(FRAME_BYTES)
 
@@ -32,7 +32,7 @@ Samples = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """20 ms of mono 16 kHz int16 audio.
+    """20 ms of the caller: mono 16 kHz int16.
 
     `pcm`: 640 bytes, little-endian. `at`: session seconds of the first sample, by sample count.
     """
@@ -49,6 +49,11 @@ class Frame:
     def end(self) -> float:
         """Session seconds just past the last sample."""
         return self.at + FRAME_SECONDS
+
+
+def frame_samples(rate_hz: int) -> int:
+    """Samples of 20 ms at `rate_hz`: 160, 320, 480, 960 for `OUTPUT_RATES_HZ`."""
+    return rate_hz * FRAME_MS // 1000
 
 
 def frames(pcm: bytes, *, start: float = 0.0) -> Iterator[Frame]:
@@ -90,7 +95,7 @@ def to_int16(samples: NDArray[np.floating]) -> Samples:
     return clipped
 
 
-def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
+def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = INPUT_RATE_HZ) -> None:
     """Write int16 `channels` (each shape (n,)) side by side; shorter ones are filled up with silence."""
     longest = max((len(channel) for channel in channels), default=0)
     interleaved = np.zeros((longest, len(channels)), dtype="<i2")

@@ -1,8 +1,9 @@
 """FLOOR 1: what a listener hears of frames that were sent, by sample count and without a clock.
 
-A frame sent at sample t is heard from t, or from the end of the frame before, whichever is later; a flush takes back
-exactly the samples that were not heard by then. Transports that play out in sight (in memory, to a file) hear with it.
-Everybody passes `now`, the session's sample count; it never decreases.
+A frame sent at sample t is heard from t, or from the end of the frame before, whichever is later; what is taken back
+are exactly the samples that were not heard by then. Transports that play out in sight (in memory, to a file) hear with
+it. It has no rate of its own: everybody passes `now`, counted in samples at the rate of what is sent; it never
+decreases.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from duologue.audio import Samples
 
 
 class Loudspeaker:
-    """`record`: keep all that was heard (32 kB a second); otherwise only the last of it, for `window`."""
+    """`record`: keep all that was heard (two bytes a sample); otherwise only the last of it, for `window`."""
 
     def __init__(self, *, record: bool = True) -> None:
         self._queue = deque[tuple[int, bytes]]()  # (first sample, pcm), not wholly heard yet
@@ -30,18 +31,18 @@ class Loudspeaker:
         self._queue.append((start, pcm))
         self._end = start + len(pcm) // 2
 
-    def flush(self, now: int) -> int:
-        """Take back what was not heard by `now`; how many samples."""
+    def take_back(self, now: int) -> bytes:
+        """What was not heard by `now`, and now never will be."""
         self._settle(now)
-        dropped = 0
-        while self._queue:
-            start, pcm = self._queue.pop()
+        waiting, self._queue = self._queue, deque()
+        taken = bytearray()
+        for start, pcm in waiting:
             heard = max(0, now - start)
-            dropped += len(pcm) // 2 - heard
             if heard:
                 self._hear(start, pcm[: heard * 2])
+            taken += pcm[heard * 2 :]
         self._end = min(self._end, now)
-        return dropped
+        return bytes(taken)
 
     def unplayed(self, now: int) -> int:
         """Samples sent and not heard by `now`."""

@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from duologue.audio import OUTPUT_RATE_HZ, OUTPUT_RATES_HZ
 from duologue.core.policy import BargeInPolicy, EndpointingPolicy, HistoryPolicy, LimitsPolicy, Policy, ReplyPolicy
 from duologue.errors import ConfigurationError
 from duologue.settings_layers import (
@@ -40,7 +41,7 @@ from duologue.settings_layers import (
     program_layer,
 )
 from duologue.stages import ASR, JUDGE, LLM, STAGE_NAMES, TTS, VAD
-from duologue.validation import between, check_between, complaints, off_as_none
+from duologue.validation import between, check_between, complaints, off_as_none, one_of
 
 # What a number of the policy may be; any other number there may be anything that is finite and not negative.
 RANGES: Final[Mapping[str, tuple[float, float]]] = {
@@ -166,6 +167,8 @@ class Settings(BaseModel):
     pack: str = "assistant"
     language: Annotated[str | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
     """BCP 47 code of the conversation; None lets recogniser and pack decide."""
+    output_rate_hz: Annotated[int, one_of(OUTPUT_RATES_HZ)] = OUTPUT_RATE_HZ
+    """Samples a second of the agent's voice; the caller's side is 16 kHz."""
     trace: TraceSettings = TraceSettings()
     log: bool = False
     """Whether `logging` is told what happens: see `duologue.log_events`."""

@@ -77,6 +77,19 @@ def between(low: float, high: float) -> AfterValidator:
     return AfterValidator(check)
 
 
+def one_of(values: Sequence[int]) -> AfterValidator:
+    """For `Annotated[int, one_of((1, 2))]`."""
+
+    def check(value: int) -> int:
+        if value not in values:
+            *most, last = map(str, values)
+            limits = f"must be {', '.join(most)} or {last}"
+            raise PydanticCustomError("between", "{limits}, got {value}", {"limits": limits, "value": str(value)})
+        return value
+
+    return AfterValidator(check)
+
+
 def complaints(error: ValidationError, root: type) -> list[Complaint]:
     """What `error`, raised while reading `root` (a model or dataclass), says."""
     return [_complaint(details, root) for details in error.errors(include_url=False)]

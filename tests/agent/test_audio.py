@@ -6,7 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duologue.audio import band_dbfs, level_dbfs, read_wav, write_wav
+from duologue.audio import (
+    FRAME_SAMPLES,
+    INPUT_RATE_HZ,
+    OUTPUT_RATES_HZ,
+    band_dbfs,
+    frame_samples,
+    level_dbfs,
+    read_wav,
+    write_wav,
+)
+
+
+def test_a_frame_is_a_whole_number_of_samples_at_every_rate() -> None:
+    assert [frame_samples(rate_hz) for rate_hz in OUTPUT_RATES_HZ] == [160, 320, 480, 960]
+    assert frame_samples(INPUT_RATE_HZ) == FRAME_SAMPLES
 
 
 def test_what_is_written_is_what_others_read(tmp_path: Path) -> None:

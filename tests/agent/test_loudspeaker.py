@@ -21,12 +21,12 @@ def test_frames_are_heard_one_after_the_other_and_no_earlier_than_sent() -> None
     assert [int(heard[at]) for at in (99, 100, 419, 420, 739, 740, 899, 900, 1219)] == [0, 1, 1, 2, 2, 0, 0, 3, 3]
 
 
-def test_a_flush_cuts_to_the_sample() -> None:
+def test_what_is_taken_back_is_what_was_not_heard_to_the_sample() -> None:
     ear = Loudspeaker()
     for value in (1, 2, 3):
         ear.send(tone(320, value), 0)
-    assert ear.flush(400) == 560
-    assert (ear.unplayed(400), ear.played(400), ear.flush(400)) == (0, 400, 0)
+    assert ear.take_back(400) == tone(240, 2) + tone(320, 3)
+    assert (ear.unplayed(400), ear.played(400), ear.take_back(400)) == (0, 400, b"")
     ear.send(tone(320, 4), 500)
     assert_array_equal(np.flatnonzero(np.diff(ear.channel(900))) + 1, [320, 400, 500])
 

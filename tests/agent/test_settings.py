@@ -186,6 +186,8 @@ def test_the_packs_stock_phrases_are_the_conversations_in_its_language(tmp_path:
         ("[endpointing]\npatience = nan\n", 2, "must lie between 0.1 and 10.0, got nan"),
         ("[endpointing]\nmerge_s = -0.5\n", 2, "endpointing.merge_s must be 0 or more, got -0.5"),
         ("[endpointing]\nmerge_s = inf\n", 2, "endpointing.merge_s must be 0 or more, got inf"),
+        ("output_rate_hz = 44100\n", 1, "output_rate_hz must be 8000, 16000, 24000 or 48000, got 44100"),
+        ("output_rate_hz = 'hi-fi'\n", 1, "output_rate_hz must be a whole number, got 'hi-fi'"),
         ("sessions_max = 0\n", 1, "sessions_max must lie between 1 and 100000, got 0"),
         ("\n\npatience = 2\n", 3, "patience is no known key. Did you mean 'endpointing.patience'?"),
         ("[endpointng]\npatience = 2\n", 1, "endpointng is no known key. Did you mean 'endpointing'?"),

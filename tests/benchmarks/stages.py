@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ
+from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, INPUT_RATE_HZ
 from duologue.core.policy import EndpointingPolicy, Policy
 from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
@@ -25,7 +25,7 @@ LONG_REPLY: Final = (
 
 def voice(seconds: float, seed: int = 0) -> bytes:
     """Noise at the loudness of speech, of whole frames, loud from its first sample to its last."""
-    count = round(seconds * SAMPLE_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES
+    count = round(seconds * INPUT_RATE_HZ) // FRAME_SAMPLES * FRAME_SAMPLES
     noise = np.random.default_rng(seed).standard_normal(count) * 6000
     noise[[0, -1]] = 6000
     return np.clip(noise, -32000, 32000).astype("<i2").tobytes()
@@ -48,7 +48,7 @@ class Script:
         policy = Policy()
         if configuration == "tuned":
             policy = Policy(endpointing=EndpointingPolicy(complete_s=0.2, neutral_s=0.2, incomplete_s=0.2))
-        return SessionSetup(self.stages, Persona("bench", "You are a test."), policy)
+        return SessionSetup(self.stages, Persona("bench", system="You are a test."), policy)
 
     def forget(self) -> None:
         """Drop the stages' own records, which would be counted as the engine's memory."""

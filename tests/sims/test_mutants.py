@@ -11,7 +11,6 @@ from itertools import count
 
 import pytest
 
-from duologue.audio import Frame
 from duologue.core import actions as act
 from duologue.core import agenda, conversation, migration, overlap, replies, rules, tools, turns
 from duologue.core import events as ev
@@ -20,8 +19,12 @@ from duologue.core.endpointing import Completeness
 from duologue.core.history import History
 from duologue.core.state import Timer
 from duologue.errors import ProtocolError
-from duologue.runtime import playout, speech_input
-from duologue.runtime.playout import Chunk, Playout
+from duologue.runtime import speech_input
+from duologue.runtime.playout import local
+from duologue.runtime.playout.base import Playout
+from duologue.runtime.playout.local import LocalPlayout
+from duologue.runtime.playout.remote import RemotePlayout
+from duologue.runtime.playout.track import Chunk, Track
 from duologue.runtime.reply_player import ReplyPlayer
 from duologue.runtime.session import Session
 from duologue.runtime.trace import Trace
@@ -270,8 +273,9 @@ def a_hold_divides_by_zero(patch):
 
 
 @breaks("silent after the cut", "whole")
-def a_cut_does_not_flush(patch):
-    patch.setattr(Playout, "_flush", lambda self: 0)
+def a_cut_takes_nothing_back(patch):
+    for kind in (LocalPlayout, RemotePlayout):
+        patch.setattr(kind, "_cut_short", lambda self, track: self.count())
 
 
 @breaks("speculation is unheard", "whole")
@@ -291,15 +295,15 @@ def what_was_cut_comes_back(patch):
     cut, start = Playout.cut, Playout.start
 
     def keeps(self):
-        self._kept = bytes(self._track._pcm[:6400]) if self._track else b""
+        self._kept = (self._track.reply, bytes(self._track._pcm[:6400])) if self._track else (0, b"")
         return cut(self)
 
     def plays_it_later(self, track):
         def again():
-            for at in range(0, len(kept) - 639, 640):
-                self._transport.send(Frame(kept[at : at + 640], 0.0))
+            for at in range(0, len(kept) - track._frame_bytes + 1, track._frame_bytes):
+                self._player.play(kept[at : at + track._frame_bytes], reply)
 
-        kept, self._kept = getattr(self, "_kept", b""), b""
+        (reply, kept), self._kept = getattr(self, "_kept", (0, b"")), (0, b"")
         start(self, track)
         self._loop.call_later(2.0, again)
 
@@ -310,6 +314,16 @@ def what_was_cut_comes_back(patch):
 @breaks("history is what was heard", "whole")
 def all_of_a_chunk_counts_as_heard(patch):
     patch.setattr(Chunk, "heard", lambda self, played: self.text)
+
+
+@breaks("words are told as they are heard", "whole")
+def a_word_that_a_hold_repeats_is_told_again(patch):
+    def mutant(self, count):
+        rewind(self, count)
+        self.told = self.heard(self.sent)
+
+    rewind = Track.rewind
+    patch.setattr(Track, "rewind", mutant)
 
 
 @breaks("streams are closed", "whole")
@@ -357,7 +371,7 @@ def a_task_is_left_behind(patch):
 
 @breaks("queues are bounded", "whole")
 def half_a_second_is_sent_ahead(patch):
-    patch.setattr(playout, "LEAD_FRAMES", 25)
+    patch.setattr(local, "LEAD_FRAMES", 25)
 
 
 @breaks("ends", "whole")

@@ -224,14 +224,6 @@ class ReplyHeard(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class PlayoutReported(Event):
-    """How far the far side played `reply`: `samples` of its 16 kHz audio so far."""
-
-    reply: int
-    samples: int
-
-
-@dataclass(frozen=True, slots=True)
 class HeardSoFar(Event):
     """`heard` is the text of `reply` played out until now. `rest_s`: audio that is made and not yet played."""
 
@@ -251,7 +243,7 @@ class ReplyEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class HeardCorrected(Event):
-    """The far side reports late where it cut `reply`: `heard` replaces what the history holds."""
+    """The remote player says late where it cut `reply`: `heard` replaces what the history holds."""
 
     reply: int
     heard: str

@@ -24,14 +24,14 @@ from duologue.ports.reply_source import (
     StageTiming,
     TextFinished,
 )
-from duologue.ports.transport import Transport, TransportSink
+from duologue.ports.transport import LocalTransport, RemoteTransport, Transport, TransportSink
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord, Tts
 from duologue.ports.vad import Offset, Onset, Vad, VadStream
 
 __all__ = [
     "Asr", "AsrContext", "AsrStream", "ChunkBegins", "ChunkEnds", "Hypothesis", "Judge", "JudgeContext", "JudgeStream",
-    "Judgement", "KeepsSessions", "Llm", "LlmFinished", "LlmItem", "LlmRequest", "Offset", "Onset", "ReplyItem",
-    "ReplyRequest", "ReplySource", "ReplyStream", "SourceAside", "SourceFailed", "SourceNote", "SpeechAudio",
-    "SpeechItem", "SpeechRequest", "SpokenWord", "StageTiming", "TextDelta", "TextFinished", "ToolCallRequest",
-    "Transport", "TransportSink", "Tts", "Usage", "Vad", "VadStream",
+    "Judgement", "KeepsSessions", "Llm", "LlmFinished", "LlmItem", "LlmRequest", "LocalTransport", "Offset", "Onset",
+    "RemoteTransport", "ReplyItem", "ReplyRequest", "ReplySource", "ReplyStream", "SourceAside", "SourceFailed",
+    "SourceNote", "SpeechAudio", "SpeechItem", "SpeechRequest", "SpokenWord", "StageTiming", "TextDelta",
+    "TextFinished", "ToolCallRequest", "Transport", "TransportSink", "Tts", "Usage", "Vad", "VadStream",
 ]  # fmt: skip

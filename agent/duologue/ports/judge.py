@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from duologue.audio import SAMPLE_RATE_HZ, Frame
+from duologue.audio import INPUT_RATE_HZ, Frame
 from duologue.ports.stage import Stage
 
 AUDIO_SECONDS_MAX: Final = 16.0  # of each side: twice what the models that judge ends of turns look at
@@ -36,7 +36,7 @@ class JudgeContext:
 
     session: str = ""
     language: str | None = None
-    agent_rate_hz: int = SAMPLE_RATE_HZ
+    agent_rate_hz: int = INPUT_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from duologue.runtime.user_tools import Tool
 from duologue.settings import Settings, load_settings
 
 CASCADES: Final = "duologue.cascade"
+_TRANSPORT: Final = ("reports_playout", "run", "play", "end_reply", "cut_reply", "aclose")  # what every one has
 
 
 class Cascade(Protocol):
@@ -133,7 +134,7 @@ class Agent:
         yours, as `session.user_data`. Raises `StageOverloaded` when `sessions_max` are live.
         """
         tools = _checked([*self._tools, *tools])
-        if not all(hasattr(transport, name) for name in ("run", "send", "flush", "unplayed", "plays_far_side")):
+        if not all(hasattr(transport, name) for name in _TRANSPORT):
             raise ConfigurationError(
                 f"{transport!r} is no transport",
                 hint='For audio files: duologue_pipelines.transports.wav.WavTransport(input=["question.wav"])',
@@ -174,6 +175,7 @@ class Agent:
             persona=self._persona_for(persona_of(snapshot)),
             policy=policy or settings.policy(),
             remote_tools=self._remote_tools,
+            output_rate_hz=settings.output_rate_hz,
             traced=self._tracer(trace),
             snapshot=snapshot,
         )

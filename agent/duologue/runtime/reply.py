@@ -16,7 +16,7 @@ from duologue.errors import DuologueError, StageError, StageTimeout
 from duologue.ports import reply_source as told
 from duologue.ports.llm import LlmRequest, TextDelta, ToolCallRequest, Usage
 from duologue.ports.tts import SpeechAudio, SpeechRequest, SpokenWord
-from duologue.runtime.playout import Chunk, Track
+from duologue.runtime.playout.track import Chunk, Track
 from duologue.runtime.services import Services
 from duologue.runtime.watched import SLACK_S, stage_broke
 
@@ -61,7 +61,7 @@ class ReplyRun:
 
     def __init__(self, number: int, context: ReplyContext, *, released: bool) -> None:
         self.number = number
-        self.track = Track(number)
+        self.track = Track(number, context.speech.sample_rate_hz)
         self._context = context
         self._services = context.services
         self._released = asyncio.Event()
@@ -121,6 +121,7 @@ class ReplyRun:
     def recall(self, heard: str, rest: str) -> None:
         """`heard` of this reply was heard elsewhere; speak `rest`, which was not. To be called before all else."""
         self.track.begin_chunk(heard).complete = True
+        self.track.told = heard
         if rest.strip() and not self._context.text_only and self._can_speak(rest):
             self._order(lambda stream: stream.speak(rest, in_text=True))
 

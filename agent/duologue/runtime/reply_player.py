@@ -1,19 +1,24 @@
-"""What the session says: replies being made, the one being played, those that were cut and may be reported on yet."""
+"""What the session says: replies being made, the one being played, those that are over and may be corrected yet."""
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
-from duologue.audio import SAMPLE_RATE_HZ, Frame
+from duologue.audio import Frame
 from duologue.core import actions as act
 from duologue.core import events as ev
+from duologue.errors import ProtocolError
 from duologue.ports.llm import LlmRequest
-from duologue.ports.transport import Transport
-from duologue.runtime.playout import Playout, PlayoutListener, Track
+from duologue.ports.transport import LocalTransport, RemoteTransport, Transport
+from duologue.runtime.playout.base import Heard, PlayoutListener
+from duologue.runtime.playout.ended import KEPT, EndedReplies
+from duologue.runtime.playout.local import LocalPlayout
+from duologue.runtime.playout.remote import RemotePlayout
+from duologue.runtime.playout.track import Track
 from duologue.runtime.reply import ReplyContext, ReplyRun
 from duologue.runtime.services import Services
 
-CUT_TRACKS_KEPT: Final = 8  # a far side may report late where it cut
+REPORT_NOTES_MAX: Final = 20  # of one session; a player that counts wrong does so fifty times a second
 
 
 class ReplyPlayer:
@@ -30,19 +35,23 @@ class ReplyPlayer:
         context: Callable[[act.BeginReply], ReplyContext],
         request: Callable[[int, bool], LlmRequest],
         *,
+        on_spoken: Callable[[int, str], None],
         on_failed: Callable[[Exception], None],
         on_played: Callable[[Frame], None] | None = None,
     ) -> None:
         """`on_played` is told each frame that is sent, with the session second at which it is due to sound."""
-        self._transport = transport
         self._make_context = context
         self._request = request
         self._services = services
         behind_s = asyncio.get_running_loop().time() - services.now()  # the loop's clock and the session's
         on_sent = on_played and (lambda frame: on_played(Frame(frame.pcm, frame.at - behind_s)))
-        self._playout = Playout(transport, PlayoutListener(self._heard_first, self._played_out, on_failed, on_sent))
+        listener = PlayoutListener(self._heard_first, on_spoken, self._played_out, on_failed, on_sent)
+        self._remote = RemotePlayout(cast(RemoteTransport, transport), listener) if transport.reports_playout else None
+        self._playout = self._remote or LocalPlayout(cast(LocalTransport, transport), listener)
         self._runs: dict[int, ReplyRun] = {}
-        self._cut_tracks: dict[int, Track] = {}
+        self._ended = EndedReplies()
+        self._report_notes = 0
+        self._truncated = (0, 0)  # reply and samples: it will be cut there
         self._released_at: tuple[int, float] = (0, 0.0)
 
     # --- the core's actions ---------------------------------------------------------------------------------------
@@ -90,27 +99,34 @@ class ReplyPlayer:
         self._playout.resume()
 
     def cancel(self, action: act.CancelReply) -> None:
-        """Silence for good; tell the core what was heard, or let the far side say it."""
+        """Silence for good; tell the core what was heard, or let the remote player say it."""
         services = self._services
         run = self._runs.pop(action.reply, None)
-        track, position, reported = (run.track if run else None), 0, False
-        if self._playout.track is not None and self._playout.track.reply == action.reply:
-            reported = self._playout.is_reported
-            track, position = self._playout.cut()
-            self._count_audio()
-        heard = track.heard(position) if track else ""
+        cut = self._cut(action.reply)
+        heard = cut.text if cut else run.track.heard(0) if run else ""
         if run:
             if action.reason == "late":
                 stage, name = run.waits_for
                 services.note(stage, f"reply {action.reply} was given up: nothing came from {name} in time", "warning")
             run.cancel(heard)
-        sent_away = track is not None and track.sent > 0 and self._transport.plays_far_side
-        if track and sent_away:
-            self._cut_tracks[action.reply] = track
-            for oldest in list(self._cut_tracks)[:-CUT_TRACKS_KEPT]:
-                del self._cut_tracks[oldest]
-        if not (sent_away and reported):  # who has never reported may not do so now: if it does, that corrects this
-            services.post(ev.ReplyEnded(services.now(), action.reply, heard, cut=True))
+        if cut and cut.track.count:
+            self._count_audio(cut.track)
+            ended = self._ended.keep(cut, cut=True)
+            ended.is_awaited = cut.is_told  # who has never reported may not do so now: if it does, that corrects this
+            if ended.is_awaited:
+                return
+        services.post(ev.ReplyEnded(services.now(), action.reply, heard, cut=True))
+
+    def _cut(self, reply: int) -> Heard | None:
+        """Silence `reply` if it is the one that is played; where the player has cut it by itself it knows where."""
+        cut = self._playout.cut() if self._is_played(reply) else None
+        if cut is None or self._truncated[0] != reply:
+            return cut
+        count = cut.track.within(self._truncated[1]) or 0
+        return Heard(cut.track, count, cut.track.heard(cut.track.position(count)))
+
+    def _is_played(self, reply: int) -> bool:
+        return self._playout.track is not None and self._playout.track.reply == reply
 
     def revive(self, action: act.BeginReply, heard: str, rest: str) -> None:
         """Take over a reply that waits for its tools: `heard` was heard in another process, `rest` is said now."""
@@ -124,29 +140,73 @@ class ReplyPlayer:
         """Tell the core how far the reply was heard until now."""
         track, services = self._playout.track, self._services
         if track:
-            at = self._playout.position()
-            services.post(ev.HeardSoFar(services.now(), track.reply, track.heard(at), track.rest_s(at)))
+            rest_s = track.rest_s(self._playout.position())
+            services.post(ev.HeardSoFar(services.now(), track.reply, self._playout.heard_text(), rest_s))
 
-    def far_side_reports(self, event: ev.PlayoutReported) -> None:
-        """The far side says how much of a reply it has played."""
-        track, services = self._playout.track, self._services
-        if not self._transport.plays_far_side:  # we see what is played better than it does
-            return
-        if track and track.reply == event.reply:
-            position = self._playout.report(event.samples)
-            services.post(ev.HeardSoFar(services.now(), event.reply, track.heard(position), track.rest_s(position)))
-            self._playout.end_if_heard()
-        elif cut := self._cut_tracks.get(event.reply):
-            heard = cut.heard(min(max(0, event.samples - cut.repeated), cut.made))
-            services.post(ev.ReplyEnded(services.now(), event.reply, heard, cut=True))
+    def reported(self, reply: int, samples: int) -> None:
+        """The remote player says how much of `reply` it has played. What can't be true is noted and dropped."""
+        wrong = self._take_report(reply, samples)
+        if wrong and self._report_notes < REPORT_NOTES_MAX:
+            self._report_notes += 1
+            last = "; no more of these is noted" if self._report_notes == REPORT_NOTES_MAX else ""
+            self._services.note("transport", f"dropped: a report of playout: {wrong}{last}")
 
-    def _count_audio(self) -> None:
-        self._services.meter.agent_audio_s = self._playout.sent_samples / SAMPLE_RATE_HZ
+    def _take_report(self, reply: int, samples: int) -> str:
+        """What is wrong with it, or ""."""
+        if self._remote is None:
+            return "the transport plays in our sight"
+        if any(not isinstance(number, int) or isinstance(number, bool) for number in (reply, samples)) or samples < 0:
+            return f"{samples!r} samples of reply {reply!r}, expected whole numbers that are not negative"
+        if self._is_played(reply):
+            wrong = self._remote.report(samples)
+            if not wrong:
+                self.report()
+                self._remote.end_if_heard()
+            return wrong
+        wrong, heard = self._ended.report(reply, samples)
+        if heard is not None:
+            self._correct(reply, heard)
+        return wrong
 
-    @property
-    def position_s(self) -> float:
-        """Seconds of the reply being played that were heard by now."""
-        return self._playout.position() / SAMPLE_RATE_HZ
+    def heard_at(self, reply: int, samples: int) -> str | None:
+        """The text that the first `samples` of `reply` say, to the word, whether it is played or over; None if nothing
+        of it was played, or so long ago that it is forgotten. `ProtocolError` beyond its end."""
+        played, ended = self._playout.track, self._ended.get(reply)
+        track = played if played and played.reply == reply else ended.track if ended else None
+        if track is None:
+            return None
+        count = track.within(samples)
+        if count is None:
+            length_ms, at_ms = (round(1000 * number / track.rate_hz) for number in (track.count, samples))
+            raise ProtocolError(f"reply {reply} is {length_ms} ms long, it can't be cut at {at_ms} ms")
+        return track.heard(track.position(count))
+
+    def truncate(self, reply: int, samples: int) -> None:
+        """`reply` was heard as far as that and no more: silence it, or correct what the core knows."""
+        heard, ended = self.heard_at(reply, samples), self._ended.get(reply)
+        if heard is None:
+            raise ProtocolError(
+                f"reply {reply} can't be cut: nothing of it was played, or it is too long ago",
+                hint=f"The newest {KEPT} replies that were heard can be",
+            )
+        if self._is_played(reply):
+            self._truncated = (reply, samples)
+            self._services.post(ev.InterruptRequested(self._services.now()))
+        elif ended:
+            ended.count, ended.is_sure = samples, True
+            self._correct(reply, heard)
+
+    def _correct(self, reply: int, heard: str) -> None:
+        """Tell the core what was heard of a reply that is over; one that it waits for is over only now."""
+        services, ended = self._services, self._ended.get(reply)
+        if ended and ended.is_awaited:
+            ended.is_awaited = False
+            services.post(ev.ReplyEnded(services.now(), reply, heard, cut=True))
+        else:
+            services.post(ev.HeardCorrected(services.now(), reply, heard))
+
+    def _count_audio(self, track: Track) -> None:
+        self._services.meter.agent_audio_s = self._playout.played_samples / track.rate_hz
 
     def silence(self) -> tuple[int, str]:
         """The session is over: nothing more is heard, every reply stops.
@@ -156,9 +216,11 @@ class ReplyPlayer:
         for run in self._runs.values():
             run.cancel("")
         self._runs.clear()
-        track, position = self._playout.cut()
-        self._count_audio()
-        return (track.reply, track.heard(position)) if track else (0, "")
+        cut = self._playout.cut()
+        if cut is None:
+            return 0, ""
+        self._count_audio(cut.track)
+        return cut.track.reply, cut.text
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -178,11 +240,14 @@ class ReplyPlayer:
             services.meter.timing("response", services.now() - released_at)
         services.post(ev.ReplyHeard(services.now(), reply))
 
-    def _played_out(self, reply: int, heard: str) -> None:
+    def _played_out(self, heard: Heard) -> None:
+        reply = heard.track.reply
         if run := self._runs.pop(reply, None):
             run.finish()
-        self._count_audio()
-        self._services.post(ev.ReplyEnded(self._services.now(), reply, heard))
+        self._count_audio(heard.track)
+        if heard.track.count:
+            self._ended.keep(heard, cut=False)
+        self._services.post(ev.ReplyEnded(self._services.now(), reply, heard.text))
 
     def live_tracks(self) -> Iterable[Track]:
         """The tracks that are being made or played."""

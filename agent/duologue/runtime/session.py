@@ -6,6 +6,7 @@ and end with it.
 """
 
 import asyncio
+import math
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -14,7 +15,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
-from duologue.audio import FRAME_BYTES, SAMPLE_RATE_HZ
+from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Conversation
@@ -36,7 +37,7 @@ from duologue.runtime.meter import Meter
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
 from duologue.runtime.services import Services, Severity
-from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup
+from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup, Spoken
 from duologue.runtime.shell import CarryOut, Observer, Shell
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
@@ -77,7 +78,8 @@ class Session(HandedToTools):
         services = Services(self.now, self._shell.post, self.note, self._spawn, self.meter)
         self._services = services
         stages = setup.stages
-        self._judging = Judging(stages.judges, JudgeContext(self.id, self._persona.language), services)
+        judged = JudgeContext(self.id, self._persona.language, self.output_rate_hz)
+        self._judging = Judging(stages.judges, judged, services)
         self._speech_input = SpeechInput(
             stages.vad,
             stages.asr,
@@ -93,6 +95,7 @@ class Session(HandedToTools):
             services,
             self._reply_context,
             self._request,
+            on_spoken=self._spoken,
             on_failed=self._playout_failed,
             on_played=self._judging.hear_agent if stages.judges else None,
         )
@@ -297,6 +300,11 @@ class Session(HandedToTools):
 
     # --- the transport's sink -------------------------------------------------------------------------------------
 
+    @property
+    def output_rate_hz(self) -> int:
+        """Rate of the agent's audio: what the transport plays is 20 ms at this rate."""
+        return self._setup.output_rate_hz
+
     def audio(self, pcm: bytes) -> None:
         """The next 20 ms of the caller: 640 bytes. Raises `TransportError` for another length."""
         if len(pcm) != FRAME_BYTES:
@@ -315,14 +323,18 @@ class Session(HandedToTools):
         if self._shell.is_deciding:  # from inside an action, as when a transport tells at once what it flushed
             self._loop.call_soon(self.event, event)
             return
-        if isinstance(event, ev.PlayoutReported):
-            self._reply_player.far_side_reports(event)
-            return
         try:
             refuse_a_stage_s(event)
             self._shell.post(replace(event, at=self.now()))
         except ProtocolError as error:
             self.note("transport", f"dropped: {error}", "warning")
+
+    def played(self, reply: int, samples: int) -> None:
+        """The remote player has played so many samples of `reply`. What can't be true is noted and dropped."""
+        if self._shell.is_deciding:
+            self._loop.call_soon(self.played, reply, samples)
+        elif not self.closed:
+            self._reply_player.reported(reply, samples)
 
     def _deaf(self, error: StageError) -> None:
         self.error = error
@@ -418,6 +430,17 @@ class Session(HandedToTools):
         """Silence the agent."""
         self.post(ev.InterruptRequested(self.now()))
 
+    def truncate_reply(self, reply: int, audio_ms: float) -> None:
+        """What a player says that cut `reply` by itself: its first `audio_ms` were heard, and no more. Silences a reply
+        that is being played. What a hold repeated counts as the player played it, and is in the history once.
+
+        Raises `ProtocolError` for a reply that was not played or is forgotten (the newest 32 are not), and beyond its
+        end by more than 250 ms, which a player may count in padding.
+        """
+        if not (isinstance(audio_ms, int | float) and math.isfinite(audio_ms) and audio_ms >= 0):
+            raise ProtocolError(f"a reply can't be cut at {audio_ms!r} ms", hint="Count from its first sample")
+        self._reply_player.truncate(reply, int(audio_ms * self.output_rate_hz / 1000))
+
     def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
         """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
         policy = self.conversation.policy
@@ -469,7 +492,7 @@ class Session(HandedToTools):
         return ReplyContext(
             services=self._services,
             source=stages.reply_source or CascadeSource(persona.llm or stages.llm, stages.tts),
-            speech=replace(speech, sample_rate_hz=SAMPLE_RATE_HZ),
+            speech=replace(speech, sample_rate_hz=self.output_rate_hz),
             session=self.id,
             tool_traits=self._tool_runner.traits,
             unique_id=self._tool_runner.unique_id,
@@ -485,6 +508,9 @@ class Session(HandedToTools):
 
     def _reply_finished(self, reply: int, reason: str, usage: Usage | None) -> None:
         self._shell.tell(ReplyFinished(self.now(), reply, reason, usage))
+
+    def _spoken(self, reply: int, text: str) -> None:
+        self._shell.tell(Spoken(self.now(), reply, text))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         options = self.conversation.options(reply)

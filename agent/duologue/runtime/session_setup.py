@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from duologue.audio import OUTPUT_RATE_HZ
 from duologue.core.actions import Action
 from duologue.core.events import Event
 from duologue.core.messages import ToolSpec
@@ -114,15 +115,28 @@ class ReplyFinished:
     usage: Usage | None = None
 
 
-SessionEvent = Event | Action | Aside | Note | ReplyFinished
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A word of reply `reply`, or a few, that was heard just now: for captions that run in step.
+
+    `text`: as it stands in the reply, with its white space; put together, all of a reply are its heard text. A remote
+    player is taken at its reports, and at the clock for half a second between them.
+    """
+
+    at: float
+    reply: int
+    text: str
+
+
+SessionEvent = Event | Action | Aside | Note | ReplyFinished | Spoken
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSetup:
     """What a session is made of; `Agent.session` puts it together.
 
-    `traced`: makes the trace from the session's id and a function that gives its header. `user_data`: the program's
-    own, for its tools.
+    `output_rate_hz`: of the agent's audio, one of `OUTPUT_RATES_HZ`. `traced`: makes the trace from the session's id
+    and a function that gives its header. `user_data`: the program's own, for its tools.
     """
 
     stages: Stages
@@ -130,6 +144,7 @@ class SessionSetup:
     policy: Policy
     tools: tuple[Tool, ...] = ()
     remote_tools: tuple[ToolSpec, ...] = ()
+    output_rate_hz: int = OUTPUT_RATE_HZ
     traced: Callable[[str, Callable[[], Mapping[str, Any]]], Trace] = lambda session_id, header: Trace(header)
     snapshot: Mapping[str, Any] | None = None
     user_data: Any = None

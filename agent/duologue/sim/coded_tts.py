@@ -9,18 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue.testing.scripted_tts import ScriptedTts
 
 
 @dataclass(frozen=True, slots=True)
 class CodedWord:
-    """A word that was to be said. `samples`: how long all of it is; `chunk`: the request's text that it stands in."""
+    """A word that was to be said. `seconds`: how long all of it is; `chunk`: the request's text that it stands in."""
 
     text: str
     chunk: str
-    samples: int
+    seconds: float
 
 
 class CodedTts:
@@ -51,8 +50,8 @@ class CodedTts:
         async with aclosing(self.inner.synthesise(request)) as items:
             async for item in items:
                 if isinstance(item, SpokenWord):
-                    samples = round((item.end - item.start) * SAMPLE_RATE_HZ)
-                    self.words.append(CodedWord(request.text[item.start_char : item.end_char], request.text, samples))
+                    text = request.text[item.start_char : item.end_char]
+                    self.words.append(CodedWord(text, request.text, item.end - item.start))
                     code = len(self.words)
                     if self.tells_word_times:
                         yield item

@@ -9,7 +9,6 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.words import normal_form, split_words
@@ -90,11 +89,11 @@ class Heard:
         channel = self.part.agent
         borders = np.flatnonzero(np.diff(channel)) + 1
         starts, ends = [0, *map(int, borders)], [*map(int, borders), len(channel)]
-        found = []
+        found, rate_hz = [], self.part.rate_hz
         for start, end in zip(starts, ends, strict=True):
             code = int(channel[start]) if start < end else 0
             if code:
-                first, last = start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ
+                first, last = start / rate_hz, end / rate_hz
                 origin = self.part.origin
                 found.append(Sounding(self.world.owners.get(code, 0), code, origin + first, origin + last))
         return found
@@ -109,8 +108,7 @@ class Heard:
         words = []
         for code in sorted(played):
             word = self.world.tts.words[code - 1]
-            whole_s = word.samples / SAMPLE_RATE_HZ
-            if word.chunk.strip() not in fillers and played[code] >= HEARD_SHARE * whole_s:
+            if word.chunk.strip() not in fillers and played[code] >= HEARD_SHARE * word.seconds:
                 words.append(word.text)
         return words
 
@@ -200,6 +198,20 @@ class HistoryIsWhatWasHeard(WholeChecker):
                     yield f"of reply {number} {' '.join(heard)!r} was heard, told was {' '.join(told)!r}"
 
 
+class WordsAreToldAsTheyAreHeard(WholeChecker):
+    """Read off what was told."""
+
+    name = "words are told as they are heard"
+    rule = "What was told word by word of a reply that is played in our sight is the text that was heard of it."
+
+    def check(self, evidence: Evidence) -> Iterator[str]:
+        for part in evidence.parts:
+            for number, life in part.lives.items():
+                told = part.part.spoken.get(number, "")
+                if life.heard is not None and not part.part.is_remote and told.strip() != life.heard.strip():
+                    yield f"of reply {number} {life.heard!r} was heard, word by word {told!r} was told"
+
+
 def _words_apart(told: list[str], heard: list[str]) -> int:
     """Of the places where the texts differ, and there are as many as chunks that broke off, the longest, in words."""
     if told == heard:
@@ -285,6 +297,7 @@ WHOLE_CHECKERS: Final[tuple[type[WholeChecker], ...]] = (
     SpeculationIsUnheard,
     OneLiveReply,
     HistoryIsWhatWasHeard,
+    WordsAreToldAsTheyAreHeard,
     StreamsAreClosed,
     TracesReplay,
     SessionsEndWell,

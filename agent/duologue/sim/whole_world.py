@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame
+from duologue.audio import INPUT_RATE_HZ, OUTPUT_RATES_HZ, frame_samples
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.history import Item
@@ -25,7 +25,7 @@ from duologue.core.state import State
 from duologue.errors import TransportError
 from duologue.runtime.agent import Agent
 from duologue.runtime.session import Session
-from duologue.runtime.session_setup import Persona, SessionEvent, Stages
+from duologue.runtime.session_setup import Persona, SessionEvent, Spoken, Stages
 from duologue.settings import Settings
 from duologue.sim.caller import Caller
 from duologue.sim.coded_tts import CodedTts
@@ -35,10 +35,10 @@ from duologue.sim.talkers import Utterance
 from duologue.sim.tally import Tally
 from duologue.sim.truth_asr import TruthAsr
 from duologue.sim.whole_stages import llm_of, tools_of, tts_of, vad_of
-from duologue.testing.memory_transport import MemoryTransport
+from duologue.testing.memory_transport import MemoryTransport, RemoteMemoryTransport
 
 SECONDS_MAX: Final = 300.0  # of one conversation
-FAR_REPORT_EVERY_S: Final = 0.25
+REPORT_EVERY_S: Final = 0.25
 VOICE: Final = 6000  # level of the caller's voice
 SAMPLED_EVERY_S: Final = 1.0  # how often bounds are looked at
 FAR_TOOL: Final = ToolSpec("camera", "What the caller's camera shows.", {"type": "object", "properties": {}})
@@ -46,55 +46,61 @@ HANDOVER_GAP_S: Final = 0.5
 
 
 class SimTransport(MemoryTransport):
-    """The memory transport, with a note for each frame: whose it is. `sent`, `taken_back`: samples by reply."""
+    """A caller in our sight. `origin`: session second of its first sample."""
 
     def __init__(self, world: "WholeWorld", **options: Any) -> None:
         super().__init__(hang_up=False, **options)
         self._world = world
-        self.origin = 0.0  # session second of its first sample
-        self.sent: dict[int, int] = {}
+        self.origin = 0.0
 
-    def send(self, frame: Frame) -> None:
-        """As ever; who sends is the reply that is live."""
-        world = self._world
-        reply = world.session.conversation.reply
-        if reply == 0:
-            world.blame("silent after the cut", f"a frame was sent while {world.session.phase} and no reply is live")
-        for code in (int.from_bytes(frame.pcm[:2], "little"), int.from_bytes(frame.pcm[-2:], "little")):
-            world.owners.setdefault(code, reply)
-        self.sent[reply] = self.sent.get(reply, 0) + FRAME_SAMPLES
-        super().send(frame)
-        world.look_at_bounds()
+    def play(self, pcm: bytes, reply: int) -> None:
+        """As ever, and noted."""
+        self._world.note_frame(pcm, reply)
+        super().play(pcm, reply)
 
-    def flush(self) -> int:
-        """As ever; the newest are taken back first."""
-        dropped = left = super().flush()
-        for reply in sorted(self.sent, reverse=True):
-            taken = min(left, self.sent[reply])
-            self.sent[reply] -= taken
-            left -= taken
-        if dropped and self.plays_far_side:
-            self._world.report_soon()
-        return dropped
 
-    def played(self, reply: int) -> int:
-        """Samples of `reply` that the far side has played by now."""
-        left = self.unplayed()
-        for number in sorted(self.sent, reverse=True):
-            waiting = min(left, self.sent[number])
-            left -= waiting
-            if number == reply:
-                return self.sent[number] - waiting
-        return 0
+class RemoteSimTransport(RemoteMemoryTransport):
+    """A caller whose player reports: all the time, and where it was silenced. `origin`: as above."""
+
+    def __init__(self, world: "WholeWorld", **options: Any) -> None:
+        super().__init__(hang_up=False, **options)
+        self._world = world
+        self.origin = 0.0
+
+    def play(self, pcm: bytes, reply: int) -> None:
+        """As ever, and noted."""
+        self._world.note_frame(pcm, reply)
+        super().play(pcm, reply)
+
+    def cut_reply(self, reply: int) -> None:
+        """As ever."""
+        super().cut_reply(reply)
+        self._world.report_soon(self)
+
+    def hold_reply(self, reply: int) -> None:
+        """As ever."""
+        super().hold_reply(reply)
+        self._world.report_soon(self)
+
+    @property
+    def newest(self) -> int:
+        """The reply of which it was sent something last; 0 for none."""
+        return max(self._sent, default=0)
 
 
 @dataclass(slots=True)
 class Part:
-    """What one process saw of the conversation. `agent`: what was heard, sample 0 at session second `origin`."""
+    """What one process saw of the conversation. `agent`: what was heard, sample 0 at session second `origin`.
+
+    `spoken`: what was told word by word, by reply; `is_remote`: as far as its player's reports went.
+    """
 
     trace: Path
     origin: float
     agent: NDArray[np.int16]
+    rate_hz: int
+    spoken: dict[int, str]
+    is_remote: bool
     error: str
 
 
@@ -118,18 +124,20 @@ class WholeWorld:
         self.violations: list[Violation] = []
         self.parts: list[Part] = []
         self.owners: dict[int, int] = {}  # code of a word → the reply that sent it
-        self.unreported: set[int] = set()  # replies of which a report of the far side was lost or late
+        self.unreported: set[int] = set()  # replies of which a report was lost or late
         self.cut_replies: set[int] = set()
         self.left_open: dict[str, int] = {}  # streams that were open when it was over
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._voice = Voice()
+        self._spoken: dict[int, str] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._speaking: list[asyncio.Task[None]] = []
         self._moved: dict[str, Any] | None = None
         self._looked_at = self._reported_until = 0.0
         self.session: Session
-        self.transport: SimTransport
+        self.transport: SimTransport | RemoteSimTransport
+        self.rate_hz = OUTPUT_RATES_HZ[seed % len(OUTPUT_RATES_HZ)]
         self.tts: CodedTts = tts_of(self)
         self.llm = llm_of(self)
         self.asr = TruthAsr(lambda: self.caller.said, self.strikes, self.rng, self.scenario.final_s)
@@ -200,7 +208,7 @@ class WholeWorld:
     async def hold(self) -> None:
         """Hold the conversation to its end, in as many processes as it takes."""
         agent = Agent(
-            settings=Settings(),
+            settings=Settings(output_rate_hz=self.rate_hz),
             stages=Stages(vad_of(self), self.asr, self.llm, self.tts),
             persona=Persona("first", self.scenario.system, "Hello there." if self.scenario.greeting else ""),
             tools=tools_of(self),
@@ -226,23 +234,39 @@ class WholeWorld:
 
     async def _hold_part(self, agent: Agent, snapshot: dict[str, Any] | None) -> None:
         trace = self._folder / f"{len(self.parts)}.jsonl"
-        self.transport = SimTransport(self, plays_far_side=self.scenario.far_side, **self._frame_faults())
+        self.transport = self._make_transport()
         opened = agent.session(self.transport, snapshot=snapshot, trace=trace, policy=self.scenario.policy)
         async with opened as self.session:
             self.transport.origin = self.session.now()
-            self._voice = Voice()
+            self._voice, self._spoken = Voice(), {}
             await asyncio.sleep(0)  # the transport runs from now on
             if snapshot is None:
                 self.caller.begin()
-            if self.scenario.far_side:
-                self.plan(FAR_REPORT_EVERY_S, self._far_side_reports, self.transport)
+            if isinstance(self.transport, RemoteSimTransport):
+                self.plan(REPORT_EVERY_S, self._report_all_the_time, self.transport)
             async for event in self.session.events():
                 self._heard(event)
             end = self.session.now()
         error = self.session.error
         told = f"{type(error).__name__}: {error}" if error else ""
         self.tally.seconds += end - self.transport.origin
-        self.parts.append(Part(trace, self.transport.origin, self.transport.recording()[1], told))
+        transport = self.transport
+        self.parts.append(
+            Part(
+                trace,
+                transport.origin,
+                transport.recording()[1],
+                self.rate_hz,
+                self._spoken,
+                transport.reports_playout,
+                told,
+            )
+        )
+
+    def _make_transport(self) -> SimTransport | RemoteSimTransport:
+        if not self.scenario.far_side:
+            return SimTransport(self, **self._frame_faults())
+        return RemoteSimTransport(self, can_hold=self.seed // len(OUTPUT_RATES_HZ) % 2 == 1, **self._frame_faults())
 
     def _too_long(self) -> None:
         self.blame("ends", f"the session still lives after {SECONDS_MAX:g} s")
@@ -279,6 +303,9 @@ class WholeWorld:
         self._voice.reply, self._voice.held = event.reply, False
         self.caller.agent_heard(event.reply, self._voice.turns.get(event.reply, 0))
 
+    def _word(self, event: Spoken) -> None:
+        self._spoken[event.reply] = self._spoken.get(event.reply, "") + event.text
+
     def _held(self, action: act.HoldPlayout) -> None:
         if self.audible == action.reply:
             self.caller.agent_paused()
@@ -305,17 +332,17 @@ class WholeWorld:
         if not self.closed:
             self.session.return_tool(call_id, "A cat on a sofa.")
 
-    # --- the far side ---------------------------------------------------------------------------------------------
+    # --- the remote player ----------------------------------------------------------------------------------------
 
-    def _far_side_reports(self, transport: SimTransport) -> None:
+    def _report_all_the_time(self, transport: RemoteSimTransport) -> None:
         if transport is self.transport and not self.closed:
-            self.report_soon()
-            self.plan(FAR_REPORT_EVERY_S, self._far_side_reports, transport)
+            self.report_soon(transport)
+            self.plan(REPORT_EVERY_S, self._report_all_the_time, transport)
 
-    def report_soon(self) -> None:
-        """The far side says how much of the newest reply it has played; it arrives with the network's delay."""
-        reply = max(self.transport.sent, default=0)
-        played = self.transport.played(reply)
+    def report_soon(self, transport: RemoteSimTransport) -> None:
+        """It says how much of the newest reply it has played; that arrives with the network's delay."""
+        reply = transport.newest
+        played = transport.played_of(reply)
         if not played:
             return
         if self.strikes("far side mute"):
@@ -326,11 +353,23 @@ class WholeWorld:
             self.unreported.add(reply)
             delay_s += self.rng.uniform(0.5, 3.0)
         self._reported_until = max(self._reported_until, self._loop.time() + delay_s)  # a connection keeps the order
-        self.plan(self._reported_until - self._loop.time(), self._report, self.transport, reply, played)
+        self.plan(self._reported_until - self._loop.time(), self._report, transport, reply, played)
 
-    def _report(self, transport: SimTransport, reply: int, played: int) -> None:
+    def _report(self, transport: RemoteSimTransport, reply: int, played: int) -> None:
         if transport is self.transport and not self.closed:
             transport.report_playout(reply, played)
+
+    # --- what is played -------------------------------------------------------------------------------------------
+
+    def note_frame(self, pcm: bytes, reply: int) -> None:
+        """A frame is sent: only of the live reply it may be. Whose its words are is remembered."""
+        live = self.session.conversation.reply
+        if reply != live:
+            told = f"{reply} while {self.session.phase} and {live or 'none'} is live"
+            self.blame("silent after the cut", f"a frame was sent of reply {told}")
+        for code in (int.from_bytes(pcm[:2], "little"), int.from_bytes(pcm[-2:], "little")):
+            self.owners.setdefault(code, reply)
+        self.look_at_bounds()
 
     # --- bounds ---------------------------------------------------------------------------------------------------
 
@@ -340,12 +379,12 @@ class WholeWorld:
         if now - self._looked_at < SAMPLED_EVERY_S:
             return
         self._looked_at = now
-        mouth, session = self.session._reply_player, self.session
-        ahead_s = max((track.made - track.sent for track in mouth.live_tracks()), default=0) / SAMPLE_RATE_HZ
-        unplayed = 0 if self.scenario.far_side else self.transport.unplayed()
+        player, session, transport = self.session._reply_player, self.session, self.transport
+        ahead_s = max((track.made - track.sent for track in player.live_tracks()), default=0) / self.rate_hz
+        unplayed = transport.unplayed() if isinstance(transport, SimTransport) else 0
         for what, size, bound in (
             ("seconds made ahead", ahead_s, 14.0),
-            ("samples sent ahead", unplayed, 4 * FRAME_SAMPLES),
+            ("samples sent ahead", unplayed, 4 * frame_samples(self.rate_hz)),
             ("tasks", len(session._tasks), 40),
             ("trace entries in memory", len(session.trace.entries), session.trace.entries.maxlen or 0),
             ("language model streams", self.llm.open_streams, 3),
@@ -360,8 +399,8 @@ class WholeWorld:
         """Say `said` into the microphone, from now on."""
         pcm = bytearray()
         for start, end in said.bursts:
-            pcm += bytes(2 * max(0, int(start * SAMPLE_RATE_HZ) - len(pcm) // 2))
-            pcm += np.full(int((end - start) * SAMPLE_RATE_HZ), VOICE, dtype="<i2").tobytes()
+            pcm += bytes(2 * max(0, int(start * INPUT_RATE_HZ) - len(pcm) // 2))
+            pcm += np.full(int((end - start) * INPUT_RATE_HZ), VOICE, dtype="<i2").tobytes()
         self._speaking = [task for task in self._speaking if not task.done()]
         self._speaking.append(self._loop.create_task(self._speak(bytes(pcm))))
 
@@ -402,4 +441,5 @@ _HEARD: Final[dict[type, Callable[[WholeWorld, Any], None]]] = {
     act.RunTool: WholeWorld._tool,
     ev.ReplyHeard: WholeWorld._reply_heard,
     ev.ReplyEnded: WholeWorld._ended,
+    Spoken: WholeWorld._word,
 }

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ, to_int16
+from duologue.audio import INPUT_RATE_HZ, to_int16
 from duologue.core.words import Word
 from duologue.text.transcript import atomic_words
 from duologue_pipelines.asr.sphinx_decoders import DecoderLender, Lease, Phrases
@@ -118,7 +118,7 @@ class SphinxTurn:
                 return
             self._begin(clip, fresh, voiced)
         self._feed(clip)
-        if final or clip.end - (self._segment or 0) > _SEGMENT_SECONDS_MAX * SAMPLE_RATE_HZ:
+        if final or clip.end - (self._segment or 0) > _SEGMENT_SECONDS_MAX * INPUT_RATE_HZ:
             self._end()
             if not final:
                 self._settle()
@@ -132,7 +132,7 @@ class SphinxTurn:
         quiet = fresh.seconds - (_CONTINUES_SECONDS + _LEAD_SECONDS)
         if voiced is None and quiet > 0:
             self._settle()
-            self._fed = fresh.first + int(quiet * SAMPLE_RATE_HZ)
+            self._fed = fresh.first + int(quiet * INPUT_RATE_HZ)
 
     def _begin(self, clip: Clip, fresh: Clip, voiced: Voiced) -> None:
         """Start an utterance: the segment again from its start where the voice went on, a new segment otherwise."""
@@ -143,7 +143,7 @@ class SphinxTurn:
         if not again:
             self._settle()
             lead = max(0.0, voiced.start - _LEAD_SECONDS)
-            self._segment = fresh.first + int(lead * SAMPLE_RATE_HZ)
+            self._segment = fresh.first + int(lead * INPUT_RATE_HZ)
             self._segment_at = fresh.at + lead
         self._fed = self._segment if self._segment is not None else fresh.first
         lease.decoder.start()
@@ -153,7 +153,7 @@ class SphinxTurn:
         segment = self._segment
         if segment is None or segment < clip.first:  # its beginning was dropped at the audio's bound
             return False
-        return clip.end - segment < _SEGMENT_AGAIN_SECONDS_MAX * SAMPLE_RATE_HZ
+        return clip.end - segment < _SEGMENT_AGAIN_SECONDS_MAX * INPUT_RATE_HZ
 
     def _feed(self, clip: Clip) -> None:
         fresh = clip.since(self._fed)
@@ -187,6 +187,6 @@ class SphinxTurn:
 
 def _gain(clip: Clip, voiced: Voiced) -> float:
     """What brings the voiced part of `clip` to the level that the acoustic model wants."""
-    voice = clip.samples[round(max(0.0, voiced.start) * SAMPLE_RATE_HZ) : round(voiced.end * SAMPLE_RATE_HZ)]
+    voice = clip.samples[round(max(0.0, voiced.start) * INPUT_RATE_HZ) : round(voiced.end * INPUT_RATE_HZ)]
     rms = float(np.sqrt(np.mean(np.square(voice)))) if voice.size else 0.0
     return min(_GAIN_MAX, max(_GAIN_MIN, _TARGET_RMS / rms)) if rms > 0 else 1.0

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.audio import FRAME_SAMPLES, SAMPLE_RATE_HZ, Frame, to_float
+from duologue.audio import FRAME_SAMPLES, INPUT_RATE_HZ, Frame, to_float
 from duologue.ports.asr import AUDIO_SECONDS_MAX
 
-BYTES_PER_SECOND: Final = SAMPLE_RATE_HZ * 2
+BYTES_PER_SECOND: Final = INPUT_RATE_HZ * 2
 _BYTES_MAX: Final = int(AUDIO_SECONDS_MAX * BYTES_PER_SECOND)
 
 
@@ -27,7 +27,7 @@ class Clip:
     def since(self, index: int) -> "Clip":
         """The part from sample `index` of the turn on."""
         skip = max(0, min(index - self.first, len(self.pcm) // 2))
-        return Clip(self.pcm[skip * 2 :], self.first + skip, self.at + skip / SAMPLE_RATE_HZ)
+        return Clip(self.pcm[skip * 2 :], self.first + skip, self.at + skip / INPUT_RATE_HZ)
 
     @property
     def end(self) -> int:
@@ -68,7 +68,7 @@ class TurnAudio:
         """Append `frame`; where frames are missing before it silence is put, so that sample count stays time."""
         if self._origin is None:
             self._origin = frame.at
-        missing = round((frame.at - self._origin) * SAMPLE_RATE_HZ) - self.end
+        missing = round((frame.at - self._origin) * INPUT_RATE_HZ) - self.end
         if missing >= FRAME_SAMPLES:
             self._pcm += bytes(min(missing * 2, _BYTES_MAX))
         self._pcm += frame.pcm
@@ -79,11 +79,11 @@ class TurnAudio:
 
     def snapshot(self) -> Clip:
         """What is held now."""
-        return Clip(bytes(self._pcm), self._first, (self._origin or 0.0) + self._first / SAMPLE_RATE_HZ)
+        return Clip(bytes(self._pcm), self._first, (self._origin or 0.0) + self._first / INPUT_RATE_HZ)
 
     def drop_before(self, at: float) -> None:
         """Let go of the audio before `at` (session seconds)."""
-        index = round((at - (self._origin or 0.0)) * SAMPLE_RATE_HZ)
+        index = round((at - (self._origin or 0.0)) * INPUT_RATE_HZ)
         self._drop(max(0, min(len(self._pcm), (index - self._first) * 2)))
 
     def drop_to(self, index: int) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import INPUT_RATE_HZ
 from duologue_pipelines.asr.turn_audio import Clip
 from duologue_pipelines.vad.silero import WINDOW_SAMPLES, WINDOW_SECONDS, SileroModel, SileroState
 
@@ -53,7 +53,7 @@ class VoicedTrack:
             self._advance(clip)
             skip = max(0, -(-(clip.first - self._first) // WINDOW_SAMPLES))
             keep = np.asarray(self._probabilities[skip:]) >= THRESHOLD
-            offset = (self._first + skip * WINDOW_SAMPLES - clip.first) / SAMPLE_RATE_HZ
+            offset = (self._first + skip * WINDOW_SAMPLES - clip.first) / INPUT_RATE_HZ
         voiced = np.flatnonzero(keep)
         seconds = len(voiced) * WINDOW_SECONDS
         if seconds < VOICED_SECONDS_MIN:

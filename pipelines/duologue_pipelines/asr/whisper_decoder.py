@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import INPUT_RATE_HZ
 from duologue.core.words import Word, is_cjk, split_words
 from duologue.errors import ConfigurationError, StageError, StageUnavailable
 from duologue.text.transcript import atomic_words
@@ -98,7 +98,7 @@ class WhisperDecoder:
     def warm(self) -> None:
         """Load, and run once so that the first turn doesn't pay for it."""
         self.load()
-        self._attempt(np.zeros(SAMPLE_RATE_HZ, np.float32), self._options.window_seconds, ())
+        self._attempt(np.zeros(INPUT_RATE_HZ, np.float32), self._options.window_seconds, ())
 
     def decode(self, clip: Clip, languages: tuple[str, ...], voiced_track: VoicedTrack) -> Decoded:
         """Words of `clip`. Raises `StageError` when the model fails.
@@ -125,7 +125,7 @@ class WhisperDecoder:
         words: list[Word] = []
         notes: list[str] = []
         settled, settled_until = 0, at
-        piece_max = int(LONG_WINDOW_SECONDS * SAMPLE_RATE_HZ)
+        piece_max = int(LONG_WINDOW_SECONDS * INPUT_RATE_HZ)
         first, last, sure = 0, False, languages[0] if len(languages) == 1 else None
         while not last:
             piece = samples[first : first + piece_max]
@@ -136,17 +136,17 @@ class WhisperDecoder:
             notes += [text for text in (note, guard_note) if text]
             if sure is None and _is_sure(attempt, voiced.seconds):
                 sure = attempt.language
-            offset = at + first / SAMPLE_RATE_HZ
+            offset = at + first / INPUT_RATE_HZ
             if not last:
-                kept, next_at = _before_the_border(kept, len(piece) / SAMPLE_RATE_HZ)
-                first += max(SAMPLE_RATE_HZ, round(next_at * SAMPLE_RATE_HZ))
-                settled_until = at + first / SAMPLE_RATE_HZ
+                kept, next_at = _before_the_border(kept, len(piece) / INPUT_RATE_HZ)
+                first += max(INPUT_RATE_HZ, round(next_at * INPUT_RATE_HZ))
+                settled_until = at + first / INPUT_RATE_HZ
             words += [Word(w.text, w.start + offset, w.end + offset, w.probability) for w in kept]
             settled = settled if last else len(words)
         return Decoded(tuple(words), settled, settled_until, sure, "; ".join(dict.fromkeys(notes)))
 
     def _decode_piece(self, samples: NDArray[np.float32], languages: tuple[str, ...]) -> tuple[_Attempt, str]:
-        seconds = len(samples) / SAMPLE_RATE_HZ
+        seconds = len(samples) / INPUT_RATE_HZ
         short = self._options.window_seconds
         if seconds > short or short >= LONG_WINDOW_SECONDS:
             return self._attempt(samples, LONG_WINDOW_SECONDS, languages), ""
@@ -168,7 +168,7 @@ class WhisperDecoder:
         tongue, tongue_probability = self._language(encoded, languages)
         tokenizer = self._tokenizer(tongue)
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        tokens_max = _TOKENS_FREE + int(_TOKENS_PER_SECOND * len(samples) / SAMPLE_RATE_HZ)
+        tokens_max = _TOKENS_FREE + int(_TOKENS_PER_SECOND * len(samples) / INPUT_RATE_HZ)
         result = model.model.generate(
             encoded,
             [prompt],
@@ -182,7 +182,7 @@ class WhisperDecoder:
         count = len(result.sequences_ids[0])
         mean = float(result.scores[0]) * count / (count + 1)
         text = tokenizer.decode(tokens).strip()
-        seconds = len(samples) / SAMPLE_RATE_HZ
+        seconds = len(samples) / INPUT_RATE_HZ
         if self._options.word_times or seconds >= LONG_WINDOW_SECONDS:
             words = _aligned(model.find_alignment(tokenizer, [tokens], encoded, content_frames) if tokens else [[]])
         else:
@@ -299,11 +299,11 @@ def _is_sure(attempt: _Attempt, voiced_seconds: float) -> bool:
 
 def _without_long_silence(samples: NDArray[np.float32], voiced: Voiced) -> tuple[NDArray[np.float32], float]:
     """`samples` with long silence at either end cut short, and the second at which they begin now."""
-    seconds = len(samples) / SAMPLE_RATE_HZ
+    seconds = len(samples) / INPUT_RATE_HZ
     start = voiced.start - _SILENCE_KEPT_SECONDS if voiced.start > _SILENCE_CUT_SECONDS else 0.0
     end = voiced.end + _SILENCE_KEPT_SECONDS if seconds - voiced.end > _SILENCE_CUT_SECONDS else seconds
-    first = round(start * SAMPLE_RATE_HZ)
-    return samples[first : round(end * SAMPLE_RATE_HZ)], first / SAMPLE_RATE_HZ
+    first = round(start * INPUT_RATE_HZ)
+    return samples[first : round(end * INPUT_RATE_HZ)], first / INPUT_RATE_HZ
 
 
 def _before_the_border(words: tuple[Word, ...], seconds: float) -> tuple[tuple[Word, ...], float]:

@@ -16,7 +16,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples
+from duologue.audio import INPUT_RATE_HZ, Samples
 from duologue.errors import AudioError
 
 SECONDS_MAX: Final = 2 * 3600.0  # 230 MB of samples; a longer recording is no caller
@@ -110,26 +110,26 @@ def _decode(path: Path, container: InputContainer) -> Samples:
         for piece in _resampled(container):
             pieces.append(piece)
             samples += len(piece)
-            if samples > SECONDS_MAX * SAMPLE_RATE_HZ:
+            if samples > SECONDS_MAX * INPUT_RATE_HZ:
                 raise AudioError(f"{path}: longer than {SECONDS_MAX / 3600:g} hours", hint="Cut it into parts")
     except (av.error.FFmpegError, ValueError) as error:  # ValueError: the format changes in mid-stream
-        seconds = samples / SAMPLE_RATE_HZ
+        seconds = samples / INPUT_RATE_HZ
         raise AudioError(
             f"{path}: broken after {seconds:.1f} s ({error})", hint="Record or convert it again"
         ) from error
-    _check_mp3(path, container, samples / SAMPLE_RATE_HZ)
+    _check_mp3(path, container, samples / INPUT_RATE_HZ)
     return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int16)
 
 
 def _resampled(container: InputContainer) -> Iterator[Samples]:
     """The stream at 16 kHz; where its time stamps jump (packets lost, silence not sent), silence fills the gap."""
-    resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
+    resampler = AudioResampler(format="s16", layout="mono", rate=INPUT_RATE_HZ)
     expected: float | None = None
     for frame in container.decode(audio=0):
         at = frame.time
         if at is not None and expected is not None and at - expected > GAP_S_MIN:
             missing = min(at - expected, SECONDS_MAX)
-            yield np.zeros(round(missing * SAMPLE_RATE_HZ), dtype=np.int16)
+            yield np.zeros(round(missing * INPUT_RATE_HZ), dtype=np.int16)
         expected = None if at is None else at + frame.samples / frame.sample_rate
         yield from map(_samples, resampler.resample(frame))
     yield from map(_samples, resampler.resample(None))

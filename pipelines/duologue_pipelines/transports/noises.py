@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.audio import SAMPLE_RATE_HZ, Samples, to_int16
+from duologue.audio import INPUT_RATE_HZ, Samples, to_int16
 
 
 def cough(seed: int = 1) -> Samples:
@@ -26,7 +26,7 @@ def cough(seed: int = 1) -> Samples:
 def click(seed: int = 1) -> Samples:
     """A cup set down: 30 ms of ringing at 1.8 kHz, int16 of shape (480,)."""
     rng = np.random.default_rng(seed)
-    seconds = np.arange(480) / SAMPLE_RATE_HZ
+    seconds = np.arange(480) / INPUT_RATE_HZ
     ringing = np.sin(2 * np.pi * 1800 * seconds) + 0.3 * rng.standard_normal(480)
     return to_int16((0.3 * ringing * _decay(0.03, attack_s=0.001, fall_s=0.006)).astype(np.float32))
 
@@ -42,9 +42,9 @@ NOISES: Final[dict[str, Callable[[int], Samples]]] = {"cough": cough, "click": c
 
 def _band(rng: np.random.Generator, seconds: float, low_hz: float, high_hz: float) -> NDArray[np.float64]:
     """Noise of unit power between two frequencies, shape (seconds x 16000,), cut out of its spectrum."""
-    count = round(seconds * SAMPLE_RATE_HZ)
+    count = round(seconds * INPUT_RATE_HZ)
     spectrum = np.fft.rfft(rng.standard_normal(count))
-    frequencies = np.fft.rfftfreq(count, 1 / SAMPLE_RATE_HZ)
+    frequencies = np.fft.rfftfreq(count, 1 / INPUT_RATE_HZ)
     spectrum[(frequencies < low_hz) | (frequencies > high_hz)] = 0
     noise = np.fft.irfft(spectrum, count)
     return noise / np.std(noise)
@@ -52,5 +52,5 @@ def _band(rng: np.random.Generator, seconds: float, low_hz: float, high_hz: floa
 
 def _decay(seconds: float, *, attack_s: float, fall_s: float) -> NDArray[np.float64]:
     """A rise within `attack_s`, then an exponential fall of time constant `fall_s`."""
-    time = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    time = np.arange(round(seconds * INPUT_RATE_HZ)) / INPUT_RATE_HZ
     return np.minimum(time / attack_s, 1.0) * np.exp(-np.maximum(time - attack_s, 0) / fall_s)

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, SILENCE, Samples, level_dbfs
+from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, INPUT_RATE_HZ, SILENCE, Samples, level_dbfs
 from duologue.measure import OFF_DBFS, Mark
 from duologue_pipelines.transports.caller_script import Utterance
 
@@ -74,7 +74,7 @@ class ReactiveCaller:
         due = self._is_due(utterance)
         if not due and (utterance.when == "at" or not self._is_out_of_patience(utterance.patience_s)):
             return
-        end = self.now + len(utterance.samples) / SAMPLE_RATE_HZ
+        end = self.now + len(utterance.samples) / INPUT_RATE_HZ
         self.marks.append(Mark(utterance.kind, self.now, end, utterance.text, missed=not due))
         self._saying = utterance.samples
 

@@ -10,13 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from duologue import registry
-from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, SAMPLE_RATE_HZ, Frame, Samples, write_wav
+from duologue.audio import (
+    FRAME_SECONDS,
+    INPUT_RATE_HZ,
+    OUTPUT_RATE_HZ,
+    Samples,
+    frame_samples,
+    write_wav,
+)
 from duologue.errors import AudioError, ConfigurationError, TransportError
 from duologue.loudspeaker import Loudspeaker
 from duologue.measure import Mark
-from duologue.ports.transport import TransportSink
+from duologue.ports.transport import WAITING_SECONDS_MAX, TransportSink
 from duologue.ports.tts import Tts
 from duologue.settings import StageChoice
 from duologue.stages import TTS
@@ -27,14 +35,15 @@ from duologue_pipelines.transports.reactive_caller import ReactiveCaller
 class WavTransport:
     """One call. `input`: audio files, said one after the other, each when the agent has answered; or `script`: a file
     of what to say when (see `caller_script`). `output`: where to write the agent's voice alone; `recording`: where to
-    write both channels, the caller left and the agent right, sample-aligned. Both are written when the call ends.
+    write both channels, the caller left and the agent right, sample-aligned. Both are written when the call ends, at
+    the session's output rate (`output_rate_hz`, from `run` on).
 
     `caller_voice`: speaks the script; by default the synthesiser that it names. Raises `ConfigurationError` and
     `AudioError`.
     """
 
     name = "wav"
-    plays_far_side = False
+    reports_playout = False
 
     def __init__(
         self,
@@ -54,7 +63,6 @@ class WavTransport:
         self._script = _script(files, script)
         self._output, self._recording = _wav_path(output), _wav_path(recording)
         self._check_apart()
-        self.output_rate_hz = SAMPLE_RATE_HZ
         self._caller_voice = caller_voice
         self._caller: ReactiveCaller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -63,7 +71,9 @@ class WavTransport:
         self._ended: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._spoken = bytearray()
-        self._speech_input = Loudspeaker()
+        self._frames = 0
+        self._loudspeaker = Loudspeaker()
+        self.output_rate_hz = OUTPUT_RATE_HZ
         self._closed = False
 
     # --- the port -------------------------------------------------------------------------------------------------
@@ -92,6 +102,7 @@ class WavTransport:
         if self._sink is not None:
             raise TransportError("the wav transport was run twice", hint="Make a new one for each call")
         self._sink = sink
+        self.output_rate_hz = sink.output_rate_hz
         await self.prepare()
         self._loop = loop = asyncio.get_running_loop()
         self._origin = loop.time()
@@ -105,23 +116,29 @@ class WavTransport:
             self._timer.cancel()
             await loop.run_in_executor(None, self._write, *self.recording())
 
-    def send(self, frame: Frame) -> None:
-        """Hear `frame` when the one before is over. After the call nothing is heard."""
-        if not self._closed:
-            self._speech_input.send(frame.pcm, self._now_sample())
+    def play(self, pcm: bytes, reply: int) -> None:
+        """Hear `pcm` when the frame before is over. After the call nothing is heard."""
+        if self._closed:
+            return
+        if self.unplayed() > WAITING_SECONDS_MAX * self.output_rate_hz:
+            raise TransportError(f"{WAITING_SECONDS_MAX:g} s of the agent wait to be heard, no more is taken")
+        self._loudspeaker.send(pcm, self._now_sample())
 
-    def flush(self) -> int:
+    def end_reply(self, reply: int) -> None:
+        """Nothing to do: behind it there is silence."""
+
+    def cut_reply(self, reply: int) -> int:
         """Take back what was not heard yet; how many samples."""
-        return self._speech_input.flush(self._now_sample())
+        return len(self._loudspeaker.take_back(self._now_sample())) // 2
 
     def unplayed(self) -> int:
         """Samples sent and not yet heard."""
-        return self._speech_input.unplayed(self._now_sample())
+        return self._loudspeaker.unplayed(self._now_sample())
 
     async def aclose(self) -> None:
         """Hang up; nothing more is heard."""
         if not self._closed:
-            self.flush()
+            self.cut_reply(0)
             self._closed = True
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
@@ -139,11 +156,13 @@ class WavTransport:
         return () if self._caller is None else tuple(self._caller.marks)
 
     def recording(self) -> tuple[Samples, Samples]:
-        """(caller, agent): int16 of the same length, sample-aligned, second 0 being when `run` began."""
-        spoken = np.frombuffer(bytes(self._spoken), dtype="<i2").astype(np.int16)
-        agent = self._speech_input.channel(self._now_sample())
-        length = max(len(spoken), len(agent))
-        return np.pad(spoken, (0, length - len(spoken))), np.pad(agent, (0, length - len(agent)))
+        """(caller, agent): int16 of the same length at `output_rate_hz`, sample-aligned, second 0 being when `run`
+        began."""
+        spoken = np.frombuffer(bytes(self._spoken), dtype="<i2")
+        caller: Samples = soxr.resample(spoken, INPUT_RATE_HZ, self.output_rate_hz)
+        agent = self._loudspeaker.channel(self._now_sample())
+        length = max(len(caller), len(agent))
+        return np.pad(caller, (0, length - len(caller))), np.pad(agent, (0, length - len(agent)))
 
     def _check_apart(self) -> None:
         """Raise `ConfigurationError` where the call would be written over what the caller says."""
@@ -175,20 +194,21 @@ class WavTransport:
         assert self._loop and self._ended and self._sink and self._caller
         if self._ended.done():
             return
-        now = len(self._spoken) // 2 + FRAME_SAMPLES
-        pcm = self._caller.next_frame(self._speech_input.window(now - FRAME_SAMPLES, now))
+        self._frames += 1
+        heard = frame_samples(self.output_rate_hz)
+        pcm = self._caller.next_frame(self._loudspeaker.window((self._frames - 1) * heard, self._frames * heard))
         if pcm is None:
             self._ended.set_result(None)
             return
         self._spoken += pcm
         self._sink.audio(pcm)
-        self._timer = self._loop.call_at(self._origin + (now + FRAME_SAMPLES) / SAMPLE_RATE_HZ, self._tick)
+        self._timer = self._loop.call_at(self._origin + (self._frames + 1) * FRAME_SECONDS, self._tick)
 
     def _now_sample(self) -> int:
         if self._loop is None:
             return 0
-        # The addend: 0.06 s is 960 samples, whatever binary says.
-        return int((self._loop.time() - self._origin) * SAMPLE_RATE_HZ + 1e-3)
+        # The addend: 0.06 s are 1440 samples, whatever binary says.
+        return int((self._loop.time() - self._origin) * self.output_rate_hz + 1e-3)
 
 
 def _voice(synthesiser: str) -> Tts:

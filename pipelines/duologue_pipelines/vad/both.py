@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import webrtcvad
 
-from duologue.audio import SAMPLE_RATE_HZ, Frame, Samples, to_float
+from duologue.audio import INPUT_RATE_HZ, Frame, Samples, to_float
 from duologue.ports.vad import Offset, Onset
 from duologue_pipelines.options import check_count, check_range
 from duologue_pipelines.vad.hysteresis import Hysteresis, Thresholds
@@ -50,7 +50,7 @@ class GatedStream:
         """Take one frame: 2 µs with the gate shut, one window of Silero (now and then) with it open."""
         self._waiting.append(frame.samples)
         self._waiting_samples += len(frame.samples)
-        if self._gate.is_speech(frame.pcm, SAMPLE_RATE_HZ):
+        if self._gate.is_speech(frame.pcm, INPUT_RATE_HZ):
             self._open_until = frame.end + self._hold_seconds
         if frame.end >= self._open_until and not self._hysteresis.pending:
             self._shut()
@@ -76,7 +76,7 @@ class GatedStream:
         probabilities = self._model.run(windows, self._state)
         self._waiting = deque([audio[used:]])
         self._waiting_samples = len(audio) - used
-        start = end - (len(audio) - skip) / SAMPLE_RATE_HZ
+        start = end - (len(audio) - skip) / INPUT_RATE_HZ
         for index, probability in enumerate(probabilities):
             window_start = start + index * WINDOW_SECONDS
             event = self._hysteresis.add_probability(float(probability), window_start, window_start + WINDOW_SECONDS)

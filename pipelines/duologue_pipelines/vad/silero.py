@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from duologue.audio import SAMPLE_RATE_HZ, Frame, to_float
+from duologue.audio import INPUT_RATE_HZ, Frame, to_float
 from duologue.errors import ConfigurationError, StageError, StageUnavailable
 from duologue.ports.vad import Offset, Onset
 from duologue_pipelines.options import check_range
@@ -22,7 +22,7 @@ from duologue_pipelines.vad.hysteresis import Hysteresis, Thresholds
 
 WINDOW_SAMPLES: Final = 512  # what the network was trained on at 16 kHz
 CONTEXT_SAMPLES: Final = 64  # of the window before, since v5
-WINDOW_SECONDS: Final = WINDOW_SAMPLES / SAMPLE_RATE_HZ
+WINDOW_SECONDS: Final = WINDOW_SAMPLES / INPUT_RATE_HZ
 # One window: the median by which the network's onsets and offsets are late on 28 clean clips (LibriSpeech, synthetic).
 _LAG_SECONDS: Final = 0.03
 _STATE_SHAPE: Final = (1, 1, 128)
@@ -131,7 +131,7 @@ class SileroStream:
         if len(self._pending) < WINDOW_SAMPLES:
             return None
         window, self._pending = self._pending[:WINDOW_SAMPLES], self._pending[WINDOW_SAMPLES:]
-        end = frame.end - len(self._pending) / SAMPLE_RATE_HZ
+        end = frame.end - len(self._pending) / INPUT_RATE_HZ
         probability = float(self._model.run(window[np.newaxis], self._state)[0])
         return self._hysteresis.add_probability(probability, end - WINDOW_SECONDS, end)
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import webrtcvad
 
-from duologue.audio import FRAME_SECONDS, SAMPLE_RATE_HZ, Frame
+from duologue.audio import FRAME_SECONDS, INPUT_RATE_HZ, Frame
 from duologue.ports.vad import Offset, Onset
 from duologue_pipelines.options import check_count, check_range
 from duologue_pipelines.vad.hysteresis import Hysteresis, Thresholds
@@ -26,7 +26,7 @@ class WebrtcStream:
 
     def push_frame(self, frame: Frame) -> Onset | Offset | None:
         """Take one frame."""
-        voiced = self._detector.is_speech(frame.pcm, SAMPLE_RATE_HZ)
+        voiced = self._detector.is_speech(frame.pcm, INPUT_RATE_HZ)
         return self._hysteresis.add_probability(float(voiced), frame.at, frame.end)
 
 

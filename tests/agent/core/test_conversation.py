@@ -103,9 +103,9 @@ def test_time_does_not_run_backwards(begin):
     assert talk.conversation.now == 1.0
 
 
-def test_an_event_that_is_for_the_shell_alone_is_refused(begin):
-    with pytest.raises(ProtocolError, match="no use for PlayoutReported"):
-        begin().feed(ev.PlayoutReported(1.0, 1, 320))
+def test_an_event_that_the_core_does_not_know_is_refused(begin):
+    with pytest.raises(ProtocolError, match="no use for Event"):
+        begin().feed(ev.Event(1.0))
 
 
 def test_what_deadlines_ask_for_is_not_lost_when_the_event_after_them_is_refused(begin):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from duologue import Agent, Persona, Policy, Session, Settings, Stages, ToolSpec, tool
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import INPUT_RATE_HZ
 from duologue.core.messages import ToolCall
 from duologue.core.policy import HistoryPolicy, LimitsPolicy, ReplyPolicy
-from duologue.testing.memory_transport import MemoryTransport
+from duologue.testing.memory_transport import MemoryTransport, RemoteMemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts
@@ -77,16 +77,19 @@ def make_agent() -> Agent:
 def voice(seconds: float) -> bytes:
     """Loud noise: mono 16 kHz int16."""
     rng = np.random.default_rng(1)
-    return (rng.standard_normal(int(seconds * SAMPLE_RATE_HZ)) * 6000).clip(-32000, 32000).astype("<i2").tobytes()
+    return (rng.standard_normal(int(seconds * INPUT_RATE_HZ)) * 6000).clip(-32000, 32000).astype("<i2").tobytes()
+
+
+SCRIPT = [(at, voice(seconds)) for at, seconds in SPOKEN]
 
 
 def caller(**options: Any) -> MemoryTransport:
-    return MemoryTransport([(at, voice(seconds)) for at, seconds in SPOKEN], **options)
+    return MemoryTransport(SCRIPT, **options)
 
 
-def remote_caller(**options: Any) -> MemoryTransport:
+def remote_caller(**options: Any) -> RemoteMemoryTransport:
     """One whose player is out of our sight, and reports only when a test makes it."""
-    return caller(plays_far_side=True, **options)
+    return RemoteMemoryTransport(SCRIPT, **options)
 
 
 async def do_all(session: Session) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from duologue import Agent, Persona, Policy, Session, Settings, Stages
-from duologue.audio import SAMPLE_RATE_HZ
+from duologue.audio import INPUT_RATE_HZ
 from duologue.core.history import AgentItem, OutputItem, UserItem
 from duologue.errors import DuologueError
 from duologue.ports.judge import Judge
 from duologue.ports.reply_source import ReplySource
-from duologue.testing.memory_transport import MemoryTransport
+from duologue.testing.memory_transport import MemoryTransport, RemoteMemoryTransport
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts
@@ -27,7 +27,7 @@ STORY = "It is five o'clock here, my friend. " + "And then there is a very long 
 def voice(seconds: float) -> bytes:
     """Loud noise: mono 16 kHz int16."""
     rng = np.random.default_rng(1)
-    return (rng.standard_normal(int(seconds * SAMPLE_RATE_HZ)) * 6000).clip(-32000, 32000).astype("<i2").tobytes()
+    return (rng.standard_normal(int(seconds * INPUT_RATE_HZ)) * 6000).clip(-32000, 32000).astype("<i2").tobytes()
 
 
 @dataclass
@@ -47,9 +47,10 @@ class Call:
     tts: ScriptedTts = field(default_factory=ScriptedTts)
     reply_source: ReplySource | None = None
     judges: tuple[Judge, ...] = ()
+    transport_kind: type[MemoryTransport] | type[RemoteMemoryTransport] = MemoryTransport
     transport_options: dict[str, Any] = field(default_factory=dict)
     session_options: dict[str, Any] = field(default_factory=dict)
-    during: Callable[[Session, MemoryTransport], Awaitable[None]] | None = None
+    during: Callable[[Session, Any], Awaitable[None]] | None = None
 
     def __post_init__(self) -> None:
         whole = [Utterance(turn, whole_text_in_finals=True) if isinstance(turn, str) else turn for turn in self.turns]
@@ -59,7 +60,7 @@ class Call:
         self.events: list[Any] = []
         self.times: list[float] = []
         self.session: Session = None  # type: ignore[assignment]  # set by `go`
-        self.transport: MemoryTransport = None  # type: ignore[assignment]
+        self.transport: Any = None
 
     def agent(self) -> Agent:
         return Agent(
@@ -76,7 +77,7 @@ class Call:
 
     async def talk(self) -> None:
         script = [(at, voice(seconds)) for at, seconds in self.speech]
-        self.transport = MemoryTransport(script, hang_up=self.hang_up, **self.transport_options)
+        self.transport = self.transport_kind(script, hang_up=self.hang_up, **self.transport_options)
         try:
             await self._talk()
         except DuologueError as error:
@@ -105,7 +106,8 @@ class Call:
     def audible(self, start: float, end: float) -> bool:
         """Whether the agent was heard between two session seconds."""
         _, agent = self.transport.recording()
-        return bool(np.any(np.abs(agent[int(start * SAMPLE_RATE_HZ) : int(end * SAMPLE_RATE_HZ)]) > 200))
+        rate_hz = self.transport.output_rate_hz
+        return bool(np.any(np.abs(agent[int(start * rate_hz) : int(end * rate_hz)]) > 200))
 
     def trace_notes(self, source: str) -> list[str]:
         """What was noted by one source, after the end too."""

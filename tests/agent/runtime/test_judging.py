@@ -12,6 +12,7 @@ from duologue.errors import StageError
 from duologue.ports.judge import Judgement
 from duologue.runtime.judging import FAILURES_MAX, JUDGEMENTS_MAX
 from duologue.runtime.session_setup import Note
+from duologue.testing.memory_transport import RemoteMemoryTransport
 from duologue.testing.scripted_asr import Utterance
 from duologue.testing.scripted_judge import Opinion, ScriptedJudge, ScriptedJudgeStream
 from duologue.testing.scripted_llm import ScriptedReply
@@ -49,17 +50,21 @@ def test_both_sides_are_heard_on_one_clock(call):
     assert len(stream.agent) > 20 and np.all(np.diff([frame.at for frame in stream.agent]) == pytest.approx(0.02))
     for frames, channel in ((stream.user, user), (stream.agent, agent)):
         loud = next(frame for frame in frames if np.any(np.abs(frame.samples) > 1500))
-        sounded_at = np.flatnonzero(np.abs(channel) > 1500)[0] / 16_000
+        sounded_at = np.flatnonzero(np.abs(channel) > 1500)[0] / done.transport.output_rate_hz
         assert loud.at - 0.03 <= sounded_at <= loud.end + 0.03
     ends = [frame.end for frame in stream.user]
     assert (ends == sorted(ends) and len(stream.user) == stream.user.maxlen) or len(stream.user) > 250
 
 
-def test_where_the_far_side_plays_frames_sound_one_after_the_other(call):
+def test_where_a_remote_player_plays_frames_sound_one_after_the_other(call):
     judge = ScriptedJudge([])
-    options = {"plays_far_side": True}
     done = call(
-        ASK, ["hi"], [ScriptedReply("It is five.")], judges=(judge,), transport_options=options, hang_up=6.0
+        ASK,
+        ["hi"],
+        [ScriptedReply("It is five.")],
+        judges=(judge,),
+        transport_kind=RemoteMemoryTransport,
+        hang_up=6.0,
     ).go()
     at = [frame.at for frame in judge.streams[0].agent]
     assert len(at) > 20 and np.diff(at) == pytest.approx([0.02] * (len(at) - 1))

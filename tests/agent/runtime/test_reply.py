@@ -9,8 +9,8 @@ from duologue.core.messages import ToolCall
 from duologue.core.policy import Policy, ReplyPolicy
 from duologue.errors import ConfigurationError, StageError
 from duologue.ports.llm import TextDelta
+from duologue.ports.transport import AHEAD_SECONDS_MAX
 from duologue.runtime.cascade import LLM_STALL_S_MAX, TEXT_CHARS_MAX, TTS_STALL_S_MAX
-from duologue.runtime.playout import AHEAD_SECONDS_MAX
 from duologue.runtime.session_setup import Note, Persona
 from duologue.testing.scripted_llm import ScriptedReply
 from duologue.testing.scripted_tts import ScriptedTts, SpeechFault
@@ -65,7 +65,7 @@ def test_synthesis_stays_within_its_bound_ahead_of_the_playout(call):
         while session.now() < 20.0:
             await pass_time(0.5)
             tracks = session._reply_player.live_tracks()
-            ahead.append(max((track.made - track.sent for track in tracks), default=0) / 16_000)
+            ahead.append(max((track.made - track.sent for track in tracks), default=0) / session.output_rate_hz)
 
     story = ScriptedReply("And then there was another clock in the hall of the house. " * 30, token_s=0.001)
     done = call(ASK, ["tell me a story"], [story], hang_up=22.0, during=during).go()
@@ -100,7 +100,7 @@ def test_the_synthesiser_is_told_whose_chunk_it_speaks_at_which_rate_and_which_i
     chunks = [("This is one. ", False), ("This is two. ", False), ("And this is three.", True)]
     assert asked_for(done.tts, 1) == asked_for(done.tts, 2) == chunks
     assert {request.session for request in done.tts.requests} == {done.session.id}
-    assert {request.sample_rate_hz for request in done.tts.requests} == {16_000}
+    assert {request.sample_rate_hz for request in done.tts.requests} == {24_000}
 
 
 @tool

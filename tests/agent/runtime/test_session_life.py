@@ -129,20 +129,20 @@ def test_an_action_that_breaks_ends_the_session_rather_than_hang_it(call, monkey
 class BrokenTransport(MemoryTransport):
     """`breaks`: which of its calls raises what from which second on."""
 
-    breaks = ("send", 4.0, TransportError("the socket is closed"))
+    breaks = ("play", 4.0, TransportError("the socket is closed"))
 
     def _broken(self, name):
         what, since, error = self.breaks
         if what == name and self.now >= since:
             raise error
 
-    def send(self, frame):
-        self._broken("send")
-        super().send(frame)
+    def play(self, pcm, reply):
+        self._broken("play")
+        super().play(pcm, reply)
 
-    def flush(self):
-        self._broken("flush")
-        return super().flush()
+    def cut_reply(self, reply):
+        self._broken("cut_reply")
+        return super().cut_reply(reply)
 
     async def aclose(self):
         broken, self.breaks = self.breaks, ("nothing", 0.0, None)
@@ -154,9 +154,9 @@ class BrokenTransport(MemoryTransport):
 @pytest.mark.parametrize(
     ("breaks", "error"),
     [
-        (("send", 4.0, TransportError("the socket is closed")), "the socket is closed"),
-        (("send", 4.0, OSError("broken pipe")), "OSError: broken pipe"),
-        (("flush", 4.0, TransportError("the socket is closed")), "the socket is closed"),
+        (("play", 4.0, TransportError("the socket is closed")), "the socket is closed"),
+        (("play", 4.0, OSError("broken pipe")), "OSError: broken pipe"),
+        (("cut_reply", 4.0, TransportError("the socket is closed")), "the socket is closed"),
     ],
 )
 def test_a_transport_that_can_t_play_ends_the_session_with_its_error(call, breaks, error):
@@ -247,11 +247,12 @@ def test_a_caller_s_side_can_t_know_our_phase_it_is_noted_and_dropped(call, unti
     assert done.said() == [("user", "hello"), ("agent", "Hi.")]
 
 
-def test_a_transport_may_report_from_inside_a_flush(call):
+def test_a_transport_may_tell_something_from_inside_a_cut(call):
     class Telling(MemoryTransport):
-        def flush(self):
+        def cut_reply(self, reply):
             self._sink.event(ev.TurnCleared(0.0))
-            return super().flush()
+            self._sink.played(reply, 7)  # which is noted and dropped: it plays in our sight
+            return super().cut_reply(reply)
 
     made = call([(1.0, 1.0), (4.0, 0.3)], ["tell me a story"], hang_up=6.0)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from duologue import tool
-from duologue.audio import SAMPLE_RATE_HZ
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.history import AgentItem
@@ -32,7 +31,8 @@ def notes(done, source):
 def seconds_sounded(done, until=1e9):
     """Of the agent's audio, off the waveform: a tone of the scripted voices is zero nowhere."""
     _, agent = done.transport.recording()
-    return np.count_nonzero(agent[: int(min(until * SAMPLE_RATE_HZ, len(agent)))]) / SAMPLE_RATE_HZ
+    rate_hz = done.transport.output_rate_hz
+    return np.count_nonzero(agent[: int(min(until * rate_hz, len(agent)))]) / rate_hz
 
 
 def words_within(seconds, text):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duologue.audio import Frame, Samples, level_dbfs, read_wav, write_wav
+from duologue.audio import OUTPUT_RATES_HZ, Samples, frame_samples, level_dbfs, read_wav, write_wav
 from duologue.core.events import Event
 from duologue.errors import AudioError, ConfigurationError, TransportError
 from duologue.measure import Span, audible_spans, measure
@@ -16,8 +16,8 @@ from duologue_pipelines.transports.caller_script import CallerScript, Step
 from duologue_pipelines.transports.wav import WavTransport
 
 
-def tone(seconds: float, hz: float = 300) -> Samples:
-    return np.rint(6000 * np.sin(2 * np.pi * hz * np.arange(round(seconds * 16000)) / 16000)).astype(np.int16)
+def tone(seconds: float, hz: float = 300, rate_hz: int = 16000) -> Samples:
+    return np.rint(6000 * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.int16)
 
 
 class Parrot:
@@ -26,35 +26,40 @@ class Parrot:
     It waits for two frames of voice before it believes in it, as a detector does.
     """
 
-    def __init__(self, transport: WavTransport, seconds: float = 1.0) -> None:
+    def __init__(self, transport: WavTransport, seconds: float = 1.0, output_rate_hz: int = 24_000) -> None:
         self.transport = transport
+        self.output_rate_hz = output_rate_hz
         self.seconds = seconds
         self.voiced = 0
         self.silent = 0
         self.answer: list[bytes] = []
-        self.flushed = 0
+        self.taken_back = 0
 
     def audio(self, pcm: bytes) -> None:
         if level_dbfs(np.frombuffer(pcm, dtype="<i2")) > -50:
             self.voiced, self.silent = self.voiced + 1, 0
             if self.voiced == 2:
                 self.answer.clear()
-                self.flushed += self.transport.flush()
+                self.taken_back += self.transport.cut_reply(1)
         else:
             self.silent += 1
             if self.silent == 20 and self.voiced >= 2:
-                speech = tone(self.seconds, 500).astype("<i2").tobytes()
-                self.answer = [speech[at : at + 640] for at in range(0, len(speech), 640)]
+                speech = tone(self.seconds, 500, self.output_rate_hz).astype("<i2").tobytes()
+                size = 2 * frame_samples(self.output_rate_hz)
+                self.answer = [speech[at : at + size] for at in range(0, len(speech), size)]
                 self.voiced = 0
         if self.answer:
-            self.transport.send(Frame(self.answer.pop(0), 0.0))
+            self.transport.play(self.answer.pop(0), 1)
 
     def event(self, event: Event) -> None:
         raise AssertionError(f"a file does nothing by hand: {event}")
 
+    def played(self, reply: int, samples: int) -> None:
+        raise AssertionError("a file reports nothing: it plays in our sight")
 
-def call(transport: WavTransport, seconds: float = 1.0) -> Parrot:
-    parrot = Parrot(transport, seconds)
+
+def call(transport: WavTransport, seconds: float = 1.0, output_rate_hz: int = 24_000) -> Parrot:
+    parrot = Parrot(transport, seconds, output_rate_hz)
 
     async def main() -> None:
         await transport.run(parrot)
@@ -68,10 +73,10 @@ def call(transport: WavTransport, seconds: float = 1.0) -> Parrot:
 def test_it_keeps_the_contract(tmp_path: Path, check: kit.Check) -> None:
     numbers = itertools.count()
 
-    def make(caller: bytes) -> WavTransport:
+    def make(caller: bytes, *, stalls: bool = False) -> WavTransport:
         path = tmp_path / f"{next(numbers)}.wav"
-        write_wav(path, np.frombuffer(caller, dtype="<i2"))
-        return WavTransport(script=CallerScript(step=(Step(file=path, when="then"),), patience_s=0.1))
+        write_wav(path, np.frombuffer(caller or bytes(640), dtype="<i2"))
+        return WavTransport(script=CallerScript(step=(Step(file=path, when="then"),), patience_s=60 if stalls else 0.1))
 
     async def main() -> None:
         promised: Awaitable[None] = check(make)
@@ -91,7 +96,7 @@ def test_files_are_said_one_after_the_other_and_both_sides_are_recorded(tmp_path
     call(transport)
     both, rate = read_wav(tmp_path / "out" / "conversation.wav")
     answer, _ = read_wav(tmp_path / "out" / "answer.wav")
-    assert rate == 16000 and both.shape[1] == 2 and np.array_equal(both[:, 1], answer[:, 0])
+    assert rate == 24_000 and both.shape[1] == 2 and np.array_equal(both[:, 1], answer[:, 0])
     user, agent = (audible_spans(channel, sample_rate_hz=rate) for channel in both.T)
     assert [round(span.seconds, 2) for span in user] == [0.5, 0.8]
     assert [round(span.seconds, 2) for span in agent] == [1.0, 1.0]
@@ -119,7 +124,7 @@ def test_a_script_interrupts_and_the_recording_shows_the_yield(tmp_path: Path) -
         and act.yield_s == pytest.approx(0.04, abs=0.025)
         and act.response_s == pytest.approx(0.4, abs=0.03)
     )
-    assert parrot.flushed <= 640
+    assert parrot.taken_back <= 2 * frame_samples(24_000)
     assert measured.agent[0].seconds == pytest.approx(0.62, abs=0.03)
 
 
@@ -178,3 +183,18 @@ def test_wrong_options_and_places_are_told(tmp_path: Path) -> None:
     call(transport)
     with pytest.raises(TransportError, match="run twice"):
         call(transport)
+
+
+@pytest.mark.parametrize("rate_hz", OUTPUT_RATES_HZ)
+def test_recordings_hold_both_sides_at_the_rate_of_the_session(tmp_path: Path, rate_hz: int) -> None:
+    write_wav(tmp_path / "q.wav", tone(0.5, 3000))
+    transport = WavTransport(str(tmp_path / "q.wav"), recording=str(tmp_path / "c.wav"))
+    call(transport, output_rate_hz=rate_hz)
+    both, rate = read_wav(tmp_path / "c.wav")
+    assert rate == rate_hz == transport.output_rate_hz
+    for channel, hz, seconds in ((both[:, 0], 3000, 0.5), (both[:, 1], 500, 1.0)):
+        (voice,) = audible_spans(channel, sample_rate_hz=rate)
+        assert voice.seconds == pytest.approx(seconds, abs=0.02)
+        sound = channel[round(voice.start * rate) : round(voice.end * rate)].astype(float)
+        loudest = np.argmax(np.abs(np.fft.rfft(sound * np.hanning(len(sound)))))
+        assert loudest * rate / len(sound) == pytest.approx(hz, rel=0.01)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final
 
-from duologue.audio import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE_HZ, frames
+from duologue.audio import FRAME_BYTES, FRAME_SECONDS, INPUT_RATE_HZ, frames
 from duologue.core.words import normal_form, split_words
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 
@@ -178,7 +178,7 @@ async def _check_silence(asr: Asr, speech: bytes, promises: AsrPromises) -> None
     async with _turn(asr, promises) as turn:
         turn.stream.finalise(1)
         nothing = await turn.final(1, promises.patience_s)
-        await turn.push_pcm(bytes(2 * SAMPLE_RATE_HZ * 2))
+        await turn.push_pcm(bytes(2 * INPUT_RATE_HZ * 2))
         turn.stream.finalise(2)
         silence = await turn.final(2, promises.patience_s)
     for final in (nothing, silence):

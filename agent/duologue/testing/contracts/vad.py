@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Final
 
-from duologue.audio import FRAME_BYTES, FRAME_SECONDS, SAMPLE_RATE_HZ, Frame, frames
+from duologue.audio import FRAME_BYTES, FRAME_SECONDS, INPUT_RATE_HZ, Frame, frames
 from duologue.ports.vad import Offset, Onset, Vad, VadStream
 
 MakeVad = Callable[[], Vad]
@@ -79,7 +79,7 @@ async def _check_speech(vad: Vad, speech: bytes) -> None:
             _require(
                 late <= _REPORT_SECONDS_MAX, f"an offset is told about 60 ms after it, {event} came {late:.2f} s late"
             )
-    begins, ends = _START + LEAD_SECONDS, _START + LEAD_SECONDS + len(speech) / 2 / SAMPLE_RATE_HZ
+    begins, ends = _START + LEAD_SECONDS, _START + LEAD_SECONDS + len(speech) / 2 / INPUT_RATE_HZ
     _require(times[0] >= begins - 0.3, f"speech began after {begins:.2f}, the onset says {times[0]:.2f}")
     _require(times[-1] <= ends + 0.3, f"speech ended by {ends:.2f}, the offset says {times[-1]:.2f}")
 
