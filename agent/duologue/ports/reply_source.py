@@ -30,8 +30,9 @@ from duologue.ports.tts import SpeechAudio, SpeechRequest, SpokenWord
 class ReplyRequest:
     """One reply to be made.
 
-    `reply`: its number in `session`. `speech`: the persona's voice and the rate of the audio, as a request whose text is
-    filled in. `text_only`: text as the model writes it, no audio. `released` False: it is speculative, until `release`.
+    `reply`: its number in `session`. `speech`: the persona's voice and the rate of the audio, as a request whose text
+    is filled in. `text_only`: text as the model writes it, no audio. `released` False: it is speculative until
+    `release`.
     """
 
     reply: int

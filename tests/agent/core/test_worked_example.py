@@ -39,5 +39,5 @@ def test_the_page_tells_what_the_core_does(begin):
         named = set(re.findall(r"\b(?:Open|Finalise|Close)Recognition|BeginReply|ReleaseReply|HoldPlayout|ResumePlayout"
                                r"|TurnEnded|TurnDismissed|ReplyOver", line))  # fmt: skip
         assert named <= told and (named or not told), line
-        for machine, state in re.findall(r"(\w+) → (\w+)(?= {2,}|$)", line.split("   ", 1)[1])[-1:]:
+        for state in re.findall(r"→ (\w+)(?= {2,}|$)", line.split("   ", 1)[1])[-1:]:
             assert state in (talk.conversation.core.turn_state, talk.conversation.core.reply_state), line
