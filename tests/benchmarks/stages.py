@@ -48,7 +48,7 @@ class Script:
         policy = Policy()
         if configuration == "tuned":
             policy = Policy(endpointing=EndpointingPolicy(complete_s=0.2, neutral_s=0.2, incomplete_s=0.2))
-        return SessionSetup(self.stages, Persona("bench", system="You are a test."), policy)
+        return SessionSetup(self.stages, Persona("bench", "You are a test."), policy)
 
     def forget(self) -> None:
         """Drop the stages' own records, which would be counted as the engine's memory."""
