@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from duologue.core import replies, rules, tools, turns
-from duologue.core.actions import ResumePlayout
+from duologue.core import overlap, replies, rules, tools, turns
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
 from duologue.core.options import PLAIN
 from duologue.core.state import Core, Reply, Timer
@@ -99,9 +98,7 @@ def _take_over_reply(core: Core) -> None:
 
 def _take_over_tools(core: Core, reply: Reply) -> None:
     """A reply that waits for tools: those of the caller's side go on by themselves, ours run again if they may."""
-    if reply.held:
-        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
-        core.do(ResumePlayout(reply.number))
+    overlap.resume(core)
     reply.generated = True
     for call in reply.calls:
         if call.output is None and not call.remote:

@@ -18,7 +18,7 @@ def test_a_turn_by_hand_ends_by_commit_and_never_by_silence(begin):
     assert talk.phase == Phase.ENDPOINTING and talk.all(act.BeginReply) == []
     assert talk.feed(ev.TurnCommitted(20.0)) == [act.FinaliseRecognition(1, mark=2)]
     talk.feed(ev.FinalTranscript(20.1, 1, 2, "What time is it?"))
-    assert talk.last(act.BeginReply) == act.BeginReply(1, 1)
+    assert talk.last(act.BeginReply) == act.BeginReply(1, 1, persona="test")
 
 
 def test_a_commit_counts_once(begin):
@@ -34,7 +34,7 @@ def test_a_commit_in_mid_voice_ends_the_turn_there(begin):
     assert (talk.turn.voice_until, talk.turn.voiced_s) == (2.0, pytest.approx(0.85))
     assert talk.feed(ev.SpeechStopped(2.1, until=2.05)) == []
     talk.feed(ev.FinalTranscript(2.2, 1, 1, "What time is it?"))
-    assert talk.last(act.BeginReply) == act.BeginReply(1, 1) and not talk.state.turn
+    assert talk.last(act.BeginReply) == act.BeginReply(1, 1, persona="test") and not talk.state.turn
 
 
 def test_voice_without_the_button_is_nobody_s_turn(begin):
@@ -62,12 +62,16 @@ def test_the_hand_may_go_on_with_what_the_voice_began_but_not_press_twice(begin)
     assert talk.phase == Phase.ENDPOINTING
 
 
-def test_pressing_silences_the_agent(begin):
+def test_pressing_silences_the_agent_if_it_is_held_or_if_asked_to(begin):
     talk = begin().talked_over()
     assert talk.feed(ev.TurnOpened(3.1)) == [act.CancelReply(1, "interrupted")]
     assert talk.phase == Phase.USER_SPEAKING and Timer.VOICE not in talk.state.timers
     other = begin().answering()
-    assert other.feed(ev.TurnOpened(3.1)) == [act.OpenRecognition(2, since=3.1), act.CancelReply(1, "interrupted")]
+    assert other.feed(ev.TurnOpened(3.1, interrupt=True)) == [
+        act.OpenRecognition(2, since=3.1),
+        act.CancelReply(1, "interrupted"),
+    ]
+    assert other.phase == Phase.USER_SPEAKING
 
 
 def test_a_turn_can_t_be_opened_while_closing(begin):
@@ -117,13 +121,13 @@ def test_a_turn_over_the_agent_can_be_taken_back(begin):
 
 def test_from_automatic_to_manual_the_open_turn_waits_for_a_commit(begin):
     talk = begin().voice()
-    talk.feed(ev.SpeechStopped(1.5, until=1.45), ev.EndpointingChanged(1.6, automatic=False))
+    talk.feed(ev.SpeechStopped(1.5, until=1.45), talk.policy_of(1.6, mode="manual"))
     talk.feed(ev.FinalTranscript(1.7, 1, 1, "What time is it?"))
     talk.advance(9.0)
     assert talk.phase == Phase.ENDPOINTING
     talk.feed(ev.TurnCommitted(9.0), ev.FinalTranscript(9.1, 1, 2, "What time is it?"))
-    talk.feed(ev.EndpointingChanged(9.2, automatic=True, reply_automatically=False))
-    assert talk.state.automatic and not talk.state.reply_automatically
+    talk.feed(talk.policy_of(9.2, mode="automatic", automatic=False))
+    assert talk.conversation.core.automatic and not talk.conversation.policy.reply.automatic
 
 
 def test_replies_only_on_request(begin):
@@ -132,11 +136,11 @@ def test_replies_only_on_request(begin):
     talk.advance(1.85)
     assert talk.last(act.TurnDismissed) == act.TurnDismissed(1, "no reply wanted", "What time is it?")
     assert talk.said == [("user", "What time is it?")]
-    assert talk.feed(ev.ReplyRequested(3.0)) == [act.BeginReply(1, 0)]
+    assert talk.feed(ev.ReplyRequested(3.0)) == [act.BeginReply(1, 0, persona="test")]
 
 
 def test_a_reply_that_is_unwanted_by_now_is_dropped(begin):
     talk = begin().pause()
-    talk.feed(ev.EndpointingChanged(1.7, automatic=True, reply_automatically=False))
+    talk.feed(talk.policy_of(1.7, automatic=False))
     talk.advance(1.85)
     assert talk.last(act.CancelReply) == act.CancelReply(1, "no reply wanted")
