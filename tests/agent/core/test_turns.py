@@ -261,7 +261,7 @@ def test_the_bound_waits_while_the_agent_can_t_be_interrupted(begin):
     assert talk.advance(12.95) == [act.FinaliseRecognition(2, mark=1)]
 
 
-# --- images and personas -----------------------------------------------------------------------------------------------
+# --- images and personas ----------------------------------------------------------------------------------------------
 
 
 def test_images_go_with_the_turn_and_begin_the_reply_anew(begin):
