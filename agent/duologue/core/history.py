@@ -241,13 +241,16 @@ class History:
         return place
 
     def remove(self, item_id: str) -> int:
-        """Take an item out, and with a call its result; where it stood. Raises `ProtocolError` where there is none."""
+        """Take an item out, a call with its result; where the first of them stood. Raises `ProtocolError` where there
+        is none."""
         index = self.place_after(item_id) - 1
         if item_id == ROOT:
             raise ProtocolError("the root is no item")
         item = self._take(index)
-        if isinstance(item, CallItem) and (result := self.index(f"output_{item.call_id}")) is not None:
-            self._take(result)
+        for place, other in enumerate(self.items):
+            if isinstance(item, CallItem) and isinstance(other, OutputItem) and other.call_id == item.call_id:
+                self._take(place)
+                return min(index, place)
         return index
 
     def awaits(self, call_id: str) -> bool:
