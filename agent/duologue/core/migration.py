@@ -48,8 +48,6 @@ def _take_over_turn(core: Core) -> None:
     if turn is None:
         return
     state.turn = None
-    if not core.agent_has_floor:
-        turns.change_persona(core)
     fresh = turns.open_turn(core, state.now, by_hand=turn.by_hand)
     fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
     fresh.merged, fresh.owed, fresh.unjudged = turn.merged, turn.owed, turn.unjudged

@@ -5,6 +5,7 @@ import pytest
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.machines import Phase, TurnState
+from duologue.core.messages import Message
 from duologue.core.options import ReplyOptions
 from duologue.core.turns import IMAGES_MAX, normal_words
 from duologue.core.words import Word
@@ -378,3 +379,112 @@ def test_voice_is_not_listened_to_while_closing(begin):
     talk = begin().answering()
     talk.feed(ev.CloseRequested(2.5, "bye"))
     assert talk.feed(ev.SpeechStarted(3.0, since=2.95), ev.SpeechStopped(3.5, until=3.45)) == []
+
+
+# --- personas: who answers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["voice", "pause"])
+def test_a_persona_changed_in_mid_turn_answers_the_next_turn_and_not_this_one(begin, way):
+    talk = getattr(begin(), way)()
+    talk.feed(ev.PersonaChanged(1.6, "other", "Be other."))
+    if way == "voice":
+        talk.feed(ev.SpeechStopped(1.65, until=1.6), ev.FinalTranscript(1.7, 1, 1, "What time is it?"))
+    talk.advance(2.1)
+    talk.feed(ev.ReplyHeard(2.2, 1))
+    assert talk.last(act.BeginReply).persona == "test" and talk.conversation.prompt(1)[0].text == "Be kind."
+    talk.feed(
+        ev.ReplyEnded(3.0, 1, "It is five."), ev.SpeechStarted(4.0, since=3.95), ev.SpeechStopped(4.5, until=4.45)
+    )
+    talk.feed(ev.FinalTranscript(4.6, 2, 1, "And now?"))
+    assert talk.last(act.BeginReply).persona == "other" and talk.conversation.prompt(2)[0].text == "Be other."
+    talk.advance(4.9)
+    talk.feed(ev.ReplyHeard(5.0, 2), ev.ReplyEnded(6.0, 2, "Six."))
+    assert [item.persona for item in talk.conversation.history if item.id.startswith("reply")] == ["test", "other"]
+
+
+def test_a_handover_during_a_reply_is_heard_after_it_with_a_greeting_of_its_own(begin):
+    talk = begin().answering()
+    assert talk.feed(ev.PersonaChanged(2.5, "other", "Be other.", "Hello, I am new.")) == []
+    talk.feed(ev.SayRequested(2.6, "Five minutes left."))
+    assert talk.feed(ev.ReplyEnded(3.0, 1, "It is five."))[-1] == act.BeginReply(
+        2, 0, text="Hello, I am new.", persona="other"
+    )
+    assert talk.conversation.persona == "other" and talk.conversation.history[-1].persona == "test"
+    assert talk.feed(ev.ReplyEnded(4.0, 2, "Hello, I am new."))[-1].text == "Five minutes left."
+    assert talk.conversation.history[-1].persona == "other"
+
+
+def test_a_greeting_is_dropped_when_the_user_is_answered_first(begin):
+    talk = begin().voice()
+    talk.feed(ev.PersonaChanged(1.2, "other", "Be other.", "Hello, I am new."))
+    talk.feed(ev.SpeechStopped(1.5, until=1.45), ev.FinalTranscript(1.6, 1, 1, "What time is it?"))
+    talk.advance(1.85)
+    talk.feed(ev.ReplyHeard(2.0, 1), ev.ReplyEnded(3.0, 1, "It is five."))
+    assert talk.phase == Phase.LISTENING and [action.text for action in talk.all(act.BeginReply)] == [None]
+
+
+def test_only_the_newest_persona_greets_and_none_while_closing(begin):
+    talk = begin().answering()
+    talk.feed(ev.PersonaChanged(2.5, "a", "Be a.", "Hello, a."), ev.PersonaChanged(2.6, "b", "Be b.", "Hello, b."))
+    assert [queued.text for queued in talk.state.queue] == ["Hello, b."]
+    talk.feed(ev.PersonaChanged(2.7, "c", "Be c."))
+    assert talk.state.queue == []
+    talk.feed(ev.CloseRequested(2.8, "bye"), ev.PersonaChanged(2.9, "d", "Be d.", "Hello, d."))
+    assert talk.feed(ev.ReplyEnded(3.0, 1, "It is five."))[-1] == act.CloseSession("bye")
+
+
+def test_a_reply_that_is_cut_is_remembered_as_whose_it_was(begin):
+    talk = begin().answering()
+    talk.feed(ev.PersonaChanged(2.5, "other", "Be other."), ev.TurnOpened(3.0, interrupt=True))
+    talk.feed(ev.ReplyEnded(3.1, 1, "It is", cut=True))
+    assert talk.conversation.persona == "other" and talk.conversation.history[-1].persona == "test"
+
+
+def test_a_reply_that_moves_is_still_whose_it_was(begin):
+    talk = begin().answering()
+    talk.feed(ev.PersonaChanged(2.5, "other", "Be other."))
+    other = talk.moved_elsewhere()
+    assert other.last(act.BeginReply).persona == "test" and other.conversation.persona == "test"
+    other.feed(ev.ReplyEnded(3.0, 2, "It is five."), ev.TypedTurn(4.0, "And now?"))
+    assert other.last(act.BeginReply).persona == "other"
+
+
+def test_a_turn_that_moves_is_answered_by_whom_it_would_have_been(begin):
+    talk = begin().voice()
+    talk.feed(ev.PartialTranscript(1.2, 1, "What time is it"), ev.PersonaChanged(1.3, "other", "Be other."))
+    other = talk.moved_elsewhere()
+    other.advance(3.5)
+    assert other.last(act.TurnEnded).turn == 2 and other.last(act.BeginReply).persona == "test"
+
+
+# --- callers: who asks ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "author"), [("Bob", "Bob"), ("", "guest-7")])
+def test_a_turn_is_whose_voice_it_was(begin, name, author):
+    talk = begin()
+    talk.feed(ev.CallerChanged(0.5, "guest-7", name))
+    talk.pause()
+    assert talk.conversation.prompt(1)[-1] == Message("user", "What time is it?", name=author)
+    talk.advance(1.85)
+    assert talk.last(act.TurnEnded).author == author and talk.conversation.history[-1].author == author
+    assert talk.conversation.prompt(1)[-1] == Message("user", "What time is it?", name=author)
+    talk.feed(ev.CallerChanged(2.0, "", ""), ev.ReplyEnded(3.0, 1, "Five."), ev.TypedTurn(4.0, "Thanks."))
+    assert talk.last(act.TurnEnded).author == "" and talk.moved_elsewhere().conversation.history[0].author == author
+
+
+@pytest.mark.parametrize("reply", [True, False])
+def test_a_typed_turn_is_whose_it_says_or_else_the_caller_s(begin, reply):
+    talk = begin()
+    talk.feed(ev.CallerChanged(0.5, "guest-7", "Bob"), ev.TypedTurn(1.0, "Hello.", reply=reply, author="Eve"))
+    assert talk.last(act.TurnEnded).author == talk.conversation.history[-1].author == "Eve"
+    talk.feed(*([ev.ReplyEnded(2.0, 1, "Hello, Eve.")] if reply else []), ev.TypedTurn(3.0, "And I.", reply=reply))
+    assert talk.last(act.TurnEnded).author == talk.conversation.history[-1].author == "Bob"
+
+
+def test_who_types_over_the_agent_is_kept_while_it_waits(begin):
+    talk = begin().answering()
+    talk.feed(ev.TypedTurn(2.5, "And tomorrow?", author="Eve"))
+    other = talk.moved_elsewhere()
+    assert other.last(act.TurnEnded) == act.TurnEnded(2, "And tomorrow?", author="Eve")
