@@ -28,9 +28,9 @@ from duologue.core import (
 from duologue.core import events as ev
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness
-from duologue.core.history import ROOT, History, OutputItem
+from duologue.core.history import History, OutputItem
 from duologue.core.messages import Message
-from duologue.core.state import Core, Timer
+from duologue.core.state import Timer
 from duologue.errors import ProtocolError
 from duologue.runtime import speech_input
 from duologue.runtime.playout import local
@@ -207,18 +207,6 @@ def an_item_is_put_one_place_too_far(patch):
 
 
 @breaks("items keep their addresses")
-def the_result_of_a_removed_call_is_left(patch):
-    def mutant(self, item_id):
-        index = self.place_after(item_id) - 1
-        if item_id == ROOT:
-            raise ProtocolError("the root is no item")
-        self._take(index)
-        return index
-
-    patch.setattr(History, "remove", mutant)
-
-
-@breaks("items keep their addresses")
 def an_id_is_given_twice(patch):
     def mutant(core, event):
         core.state.inserted = 0
@@ -303,12 +291,6 @@ def a_timer_outlives_its_turn(patch):
 
     close_turn = turns.close_turn
     patch.setattr(turns, "close_turn", mutant)
-
-
-@breaks("items keep their addresses")
-def a_summary_is_made_of_other_items_than_it_stands_for(patch):
-    """Seed 2319."""
-    patch.setattr(Core, "shifted", lambda self, index: None)
 
 
 @breaks("the invariant holds")

@@ -255,7 +255,7 @@ class ItemsKeepTheirAddresses(Checker):
         if isinstance(edit, ev.ItemRemoved):
             self._compare_removed(edit, items)
         elif edit and conversation.summary == self._summary:  # else it may have been folded at once
-            self._compare_inserted(edit, ids, step)
+            self._compare_inserted(edit, ids)
         self._calls.update({item.id: item.call_id for item in items if isinstance(item, CallItem)})
         self._edit, self._is_due, self._summary = None, False, conversation.summary
 
@@ -265,7 +265,7 @@ class ItemsKeepTheirAddresses(Checker):
             if item.id == edit.item_id or (isinstance(item, OutputItem) and item.call_id == call_id):
                 self.blame(f"{edit} and {item} is still there")
 
-    def _compare_inserted(self, edit: ev.ItemInserted, ids: list[str], step: Step) -> None:
+    def _compare_inserted(self, edit: ev.ItemInserted, ids: list[str]) -> None:
         named = edit.item.id not in UNNAMED
         item_id = edit.item.id if named else f"item_{self.state.inserted}"
         before = ids[: ids.index(item_id)] if item_id in ids else None
@@ -276,10 +276,6 @@ class ItemsKeepTheirAddresses(Checker):
             stands = before == wanted
         if not stands:
             self.blame(f"{edit} and the items are {ids}")
-            return
-        asked = any(isinstance(action, act.SummariseHistory) for action in step.actions)  # for a summary with it
-        if not asked and ids.index(item_id) < self.state.summarising and not self.state.summary_outdated:
-            self.blame(f"{edit} among the {self.state.summarising} items of a summary that is not outdated")
 
 
 CHECKERS: Final[tuple[type[Checker], ...]] = (
