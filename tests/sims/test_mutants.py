@@ -12,11 +12,24 @@ from itertools import count
 import pytest
 
 from duologue.core import actions as act
-from duologue.core import agenda, conversation, migration, overlap, replies, rules, tools, turns
+from duologue.core import (
+    agenda,
+    conversation,
+    history,
+    judging,
+    migration,
+    overlap,
+    replies,
+    rules,
+    tools,
+    turns,
+    waiting,
+)
 from duologue.core import events as ev
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.endpointing import Completeness
-from duologue.core.history import History
+from duologue.core.history import History, OutputItem
+from duologue.core.messages import Message
 from duologue.core.state import Timer
 from duologue.errors import ProtocolError
 from duologue.runtime import speech_input
@@ -124,17 +137,110 @@ def the_tools_of_a_cut_reply_run_on(patch):
     patch.setattr(tools, "abandon", lambda core, reply, reason: reply.calls.clear())
 
 
+@breaks("remote tools end the reply")
+def a_reply_goes_on_by_itself_after_tools_of_the_caller_s_side(patch):
+    def mutant(core, reply):
+        before = len(core.actions)
+        go_on(core, reply)
+        for index, action in enumerate(core.actions[before:], before):
+            if isinstance(action, act.FinishReply):
+                core.actions[index] = act.ContinueReply(action.reply)
+
+    go_on = tools.continue_when_answered
+    patch.setattr(tools, "continue_when_answered", mutant)
+
+
+@breaks("remote tools end the reply")
+def nobody_ends_a_reply_with_tools_of_the_caller_s_side(patch):
+    def mutant(core, reply):
+        go_on(core, reply)
+        core.actions[:] = [action for action in core.actions if not isinstance(action, act.FinishReply)]
+
+    go_on = tools.continue_when_answered
+    patch.setattr(tools, "continue_when_answered", mutant)
+
+
+@breaks("remote tools end the reply")
+def a_late_result_is_lost(patch):
+    around(patch, History, "awaits", lambda awaits: lambda self, call_id: False)
+
+
+@breaks("each reply is over once")
+def a_cut_reply_is_never_over(patch):
+    def made(confirm):
+        def mutant(core, reply, heard, **how):
+            before = len(core.actions)
+            confirm(core, reply, heard, **how)
+            core.actions[before:] = [done for done in core.actions[before:] if not isinstance(done, act.ReplyOver)]
+
+        return mutant
+
+    around(patch, rules, "confirm_cut", made)
+
+
+@breaks("each reply is over once")
+def a_reply_is_over_when_it_is_cut_and_again_when_that_is_confirmed(patch):
+    def made(cancel):
+        def mutant(core, reason):
+            reply = core.state.reply
+            cancel(core, reason)
+            if reply is not None and reply.released:
+                core.do(act.ReplyOver(reply.number, reply.tag, reply.heard_text, reason))
+
+        return mutant
+
+    around(patch, replies, "cancel", made)
+
+
+@breaks("each reply is over once")
+def a_tag_is_lost(patch):
+    around(patch, waiting, "say", lambda say: lambda core, event: say(core, replace(event, tag="")))
+    patch.setitem(HANDLERS, ev.ReplyRequested, lambda core, event: reply_wanted(core, replace(event, tag="")))
+    reply_wanted = waiting.reply_wanted
+
+
+@breaks("items keep their addresses")
+def an_item_is_put_one_place_too_far(patch):
+    around(
+        patch, History, "place_after", lambda place: lambda self, after: min(place(self, after) + 1, len(self.items))
+    )
+
+
+@breaks("items keep their addresses")
+def an_id_is_given_twice(patch):
+    def mutant(core, event):
+        core.state.inserted = 0
+        item_inserted(core, event)
+
+    item_inserted = HANDLERS[ev.ItemInserted]
+    patch.setattr(History, "insert", lambda self, item, after=None: self._put(item, self.place_after(after)) or 0)
+    patch.setitem(HANDLERS, ev.ItemInserted, mutant)
+
+
 @breaks("prompt prefix is stable")
 def the_newest_item_comes_first(patch):
-    patch.setattr(History, "_add", lambda self, item: self.items.insert(0, item))
+    around(patch, History, "_put", lambda put: lambda self, item, place=None: put(self, item, place or 0))
 
 
 @breaks("prompts are well formed")
 def a_call_stands_in_the_prompt_without_its_result(patch):
-    def made(agent_messages):
-        return lambda text, rounds: [message for message in agent_messages(text, rounds) if message.role != "tool"]
+    def made(item_messages):
+        return lambda items: [message for message in item_messages(items) if message.role != "tool"]
 
-    around(patch, conversation, "agent_messages", made)
+    around(patch, conversation, "item_messages", made)
+
+
+@breaks("prompts are well formed")
+def a_late_result_stands_where_it_came(patch):
+    """Not behind its call."""
+
+    def mutant(items):
+        messages = [one for item in items for one in item_messages([item]) if not isinstance(item, OutputItem)]
+        late = [Message("tool", item.output, call_id=item.call_id) for item in items if isinstance(item, OutputItem)]
+        return [message for message in messages if message.role != "tool"] + late
+
+    item_messages = history.item_messages
+    patch.setattr(history, "item_messages", mutant)
 
 
 @breaks("holds end")
@@ -187,6 +293,20 @@ def a_timer_outlives_its_turn(patch):
     patch.setattr(turns, "close_turn", mutant)
 
 
+@breaks("the invariant holds")
+def a_turn_that_becomes_the_hand_s_still_waits_to_be_judged(patch):
+    """Seed 4789."""
+
+    def mutant(core, event):
+        unjudged = bool(core.state.turn and core.state.turn.unjudged)
+        changed(core, event)
+        if core.state.turn:
+            core.state.turn.unjudged = unjudged
+
+    changed = HANDLERS[ev.PolicyChanged]
+    patch.setitem(HANDLERS, ev.PolicyChanged, mutant)
+
+
 @breaks("deadlines progress")
 def advance_meets_one_deadline_only(patch):
     def mutant(self, until):
@@ -227,7 +347,7 @@ def a_restored_session_forgets_how_it_paused(patch):
 @breaks("replays the same")
 def a_decision_hangs_on_something_outside(patch):
     calls = count()
-    patch.setattr(turns, "completeness", lambda text, language: list(Completeness)[next(calls) % len(Completeness)])
+    patch.setattr(judging, "completeness", lambda text, language: list(Completeness)[next(calls) % len(Completeness)])
     patch.setattr(checkers.ReplaysTheSame, "every", 1)
 
 

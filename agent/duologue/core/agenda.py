@@ -6,7 +6,7 @@ from duologue.core import floor, overlap, replies, rules, turns, waiting
 from duologue.core.actions import CloseSession, SummariseHistory
 from duologue.core.events import CloseRequested, ItemInserted, ItemRemoved, PolicyChanged, SummaryMade
 from duologue.core.floor import Happening
-from duologue.core.machines import ReplyState, TurnState
+from duologue.core.machines import TurnState
 from duologue.core.state import Core, QueuedReply, Reply, Timer
 
 # Ids that items without one derive from numbers they do not have.
@@ -83,7 +83,7 @@ def item_removed(core: Core, event: ItemRemoved) -> None:
 
 def policy_changed(core: Core, event: PolicyChanged) -> None:
     """Other numbers from now on. An open turn waits for a commit as soon as one is asked for, and silence is counted
-    anew; a reply that may not be interrupted any more goes on."""
+    anew; a reply that a voice may not interrupt any more goes on."""
     state, before = core.state, core.policy
     core.policy, core.history.policy = event.policy, event.policy.history
     turn = state.turn
@@ -95,10 +95,7 @@ def policy_changed(core: Core, event: PolicyChanged) -> None:
         core.disarm(Timer.SESSION)
         if event.policy.limits.session_s_max is not None:
             core.arm(Timer.SESSION, max(state.now, event.policy.limits.session_s_max))
-    if core.reply_state is ReplyState.HELD and core.turn.by_hand:
-        overlap.resume(core)
-    elif core.reply_state is ReplyState.HELD and not core.policy.barge_in.enabled:
-        overlap.false_alarm(core, "noise", "policy")
+    overlap.leave_in_peace(core)
     rules.count_silence(core)
 
 

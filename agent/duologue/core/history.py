@@ -241,13 +241,16 @@ class History:
         return place
 
     def remove(self, item_id: str) -> int:
-        """Take an item out, and with a call its result; where it stood. Raises `ProtocolError` where there is none."""
+        """Take an item out, a call with its result; where the first of them stood. Raises `ProtocolError` where there
+        is none."""
         index = self.place_after(item_id) - 1
         if item_id == ROOT:
             raise ProtocolError("the root is no item")
         item = self._take(index)
-        if isinstance(item, CallItem) and (result := self.index(f"output_{item.call_id}")) is not None:
-            self._take(result)
+        for place, other in enumerate(self.items):
+            if isinstance(item, CallItem) and isinstance(other, OutputItem) and other.call_id == item.call_id:
+                self._take(place)
+                return min(index, place)
         return index
 
     def awaits(self, call_id: str) -> bool:
@@ -330,15 +333,19 @@ class History:
         """How many items from the front should be folded into the summary now; 0 while the budget holds.
 
         Folding stops before a user's item, so that no answer loses its question, and keeps the last exchange. Beyond
-        the hard limit any item will do that parts no call from its result, for agents that talk to themselves.
+        the hard limit any other will do that parts neither an answer from its question nor a call from its result, for
+        agents that talk to themselves.
         """
         if self.tokens <= self.policy.tokens_max and len(self.items) <= self.policy.items_max:
             return 0
-        asked = self._border(lambda index: isinstance(self.items[index], UserItem))
+        last = len(self.items) - 1
+        asked = self._border(lambda index: isinstance(self.items[index], UserItem) and index < last)
         return asked or (self._border(self._begins_a_round) if self.over_hard_limit else 0)
 
     def _begins_a_round(self, index: int) -> bool:
         item, before = self.items[index], self.items[index - 1]
+        if isinstance(item, UserItem) or isinstance(before, UserItem):
+            return False
         if isinstance(item, CallItem):
             return not (isinstance(before, CallItem | AgentItem) and item.reply and before.reply == item.reply)
         return not isinstance(item, OutputItem)
@@ -348,7 +355,7 @@ class History:
         tokens_kept = self.policy.tokens_max * self.policy.keep_fraction
         items_kept = self.policy.items_max * self.policy.keep_fraction
         tokens, border = self.tokens, 0
-        for index, item in enumerate(self.items[:-1]):
+        for index, item in enumerate(self.items):
             if index and is_border(index):
                 border = index
                 if tokens <= tokens_kept and len(self.items) - index <= items_kept:

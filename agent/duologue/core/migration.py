@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from duologue.core import replies, rules, tools, turns
-from duologue.core.actions import ResumePlayout
+from duologue.core import overlap, replies, rules, tools, turns
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
 from duologue.core.options import PLAIN
 from duologue.core.state import Core, Reply, Timer
@@ -49,8 +48,6 @@ def _take_over_turn(core: Core) -> None:
     if turn is None:
         return
     state.turn = None
-    if not core.agent_has_floor:
-        turns.change_persona(core)
     fresh = turns.open_turn(core, state.now, by_hand=turn.by_hand)
     fresh.prefix, fresh.since, fresh.language = turn.words, turn.since, turn.language
     fresh.merged, fresh.owed, fresh.unjudged = turn.merged, turn.owed, turn.unjudged
@@ -99,9 +96,7 @@ def _take_over_reply(core: Core) -> None:
 
 def _take_over_tools(core: Core, reply: Reply) -> None:
     """A reply that waits for tools: those of the caller's side go on by themselves, ours run again if they may."""
-    if reply.held:
-        core.reply_to(reply, ReplyStep.RESUME if reply.heard else ReplyStep.RESUME_UNHEARD)
-        core.do(ResumePlayout(reply.number))
+    overlap.resume(core)
     reply.generated = True
     for call in reply.calls:
         if call.output is None and not call.remote:

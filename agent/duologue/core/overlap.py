@@ -11,6 +11,8 @@ from duologue.core.judging import SURE, over_agent, sound
 from duologue.core.machines import ReplyStep, TurnState, TurnStep
 from duologue.core.state import Core, Reply, Timer, Turn
 
+OPEN_OVER_AGENT = (TurnState.SPEAKING, TurnState.PAUSING, TurnState.PARKED)
+WITHDRAWN = ("cleared", "closing")  # a turn over the agent that nobody has judged, and nobody will
 ALARMS_KEPT = 16
 WORDLESS_AGAIN_S = 0.3  # so often voice that has lasted long enough is looked at for words: as often as partials come
 # So shortly before the end of a question any word answers it; over the end of a statement "okay" only keeps it company.
@@ -45,6 +47,14 @@ def hold(core: Core) -> None:
     reply = core.reply
     core.reply_to(reply, ReplyStep.HOLD)
     core.do(HoldPlayout(reply.number))
+
+
+def leave_in_peace(core: Core) -> None:
+    """If a voice over the agent can't silence it any more, the agent goes on, and what was said is kept until it has
+    finished."""
+    if core.agent_has_floor and core.turn_state in OPEN_OVER_AGENT and not _may_interrupt(core):
+        core.disarm(Timer.FINAL)
+        resume(core)
 
 
 def voice_again(core: Core, since: float) -> None:
@@ -132,11 +142,12 @@ def false_alarm(core: Core, reason: str, decided_by: str) -> None:
     Without a final, the turn is parked.
     """
     state, turn, reply = core.state, core.turn, core.reply
-    core.do(OverlapJudged(turn.number, reply.number, reason, decided_by))
+    if reason not in WITHDRAWN:
+        core.do(OverlapJudged(turn.number, reply.number, reason, decided_by))
     resume(core)
     if not turn.evidence:
         state.false_alarms = [*state.false_alarms, state.now][-ALARMS_KEPT:]
-    if turn.final_mark < turn.mark and reason not in ("cleared", "closing"):
+    if turn.final_mark < turn.mark and reason not in WITHDRAWN:
         core.turn_to(TurnStep.PARK)
         core.arm(Timer.FINAL, state.now + core.policy.endpointing.final_s_max)
         return

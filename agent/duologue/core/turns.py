@@ -183,9 +183,9 @@ def dismiss(core: Core, reason: str) -> None:
 
 def dismiss_parked(core: Core, reason: str) -> None:
     """Give up a turn that began over the agent and was not judged in time."""
-    if turn := core.state.turn:
-        close_turn(core, turn)
-        core.do(TurnDismissed(turn.number, reason, turn.words))
+    turn = core.turn
+    close_turn(core, turn)
+    core.do(TurnDismissed(turn.number, reason, turn.words))
 
 
 def merge_unanswered(core: Core, reply: Reply) -> None:

@@ -319,7 +319,11 @@ class Caller:
         self._tell(ev.ReplyRequested(self._world.now, rng.choice(("", "asked")), options))
 
     def _edit_history(self) -> None:
-        """Items put in and taken out, by ids that are there and by some that are not."""
+        """A few items put in and taken out, by ids that are there and by some that are not."""
+        for _ in range(self._rng.randint(1, 5)):
+            self._edit_item()
+
+    def _edit_item(self) -> None:
         world, rng = self._world, self._rng
         ids = [item.id for item in world.history]
         place = rng.choice((None, "root", "nowhere", *ids))

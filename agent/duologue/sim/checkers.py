@@ -12,6 +12,7 @@ from duologue.core.history import AgentItem, CallItem, History, UserItem, item_t
 from duologue.core.invariant import invariant
 from duologue.core.machines import Phase
 from duologue.errors import ProtocolError
+from duologue.sim import memory_checkers as memory
 from duologue.sim import reply_checkers as replies
 from duologue.sim import turn_checkers as turns
 from duologue.sim.watch import Checker, Hook, Step
@@ -221,6 +222,7 @@ class NothingRaises(Checker):
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     *replies.CHECKERS,
     *turns.CHECKERS,
+    *memory.CHECKERS,
     InvariantHolds,
     DeadlinesProgress,
     QueuesAreBounded,

@@ -1,12 +1,14 @@
-"""The rules about replies, their tools, and what is remembered of them."""
+"""The rules about replies and their tools."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.history import AgentItem, Item, OutputItem, UserItem
+from duologue.core.history import CallItem
+from duologue.core.machines import Phase
 from duologue.sim.watch import Checker, Hook, Step
 
 HOLD_S_MAX: Final = 3.0  # without any voice: the longest verdict is a second, and the detector may be late
@@ -159,117 +161,6 @@ class SpeculationRunsNoTool(Checker):
             self.blame(f"{action.name} runs for the speculative reply {action.reply}")
 
 
-class HistoryIsWhatWasHeard(Checker):
-    """The history is what was heard, to the word."""
-
-    name = "history is what was heard"
-    rule = "Of a reply the history keeps exactly the words that were heard, and of a turn the words that it ended with."
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._heard: dict[int, str] = {}
-        self._said: dict[int, str] = {}
-        self._kept: set[int] = set()  # replies that may enter the history
-        self._released: set[int] = set()
-        self._begun_replies: set[int] = set()
-        self._removed: set[int] = set()  # replies of which a hand has taken something out
-        self._due: list[int] = []
-
-    def hears(self) -> Mapping[type, Hook]:
-        return {
-            act.BeginReply: self._begun,
-            act.ReleaseReply: lambda action: self._released.add(action.reply),
-            act.TurnEnded: self._turn_ended,
-            ev.HeardSoFar: self._reported,
-            ev.ReplyEnded: self._ended,
-            ev.HeardCorrected: self._ended,
-            act.TruncateHistory: lambda action: self._due.append(action.reply),
-            ev.ItemRemoved: self._was_removed,
-        }
-
-    def _was_removed(self, event: ev.ItemRemoved) -> None:
-        parts = event.item_id.split("_")
-        if parts[0] == "reply" and len(parts) > 1 and parts[1].isdigit():
-            self._removed.add(int(parts[1]))
-
-    def _begun(self, action: act.BeginReply) -> None:
-        self._begun_replies.add(action.reply)
-        if action.options.in_history:
-            self._kept.add(action.reply)
-        if not action.speculative:
-            self._released.add(action.reply)
-
-    def _turn_ended(self, action: act.TurnEnded) -> None:
-        self._said[action.turn] = action.text
-        self._due.append(0)
-
-    def _reported(self, event: ev.HeardSoFar) -> None:
-        if self.state.reply is not None and self.state.reply.number == event.reply:
-            self._heard[event.reply] = event.heard
-
-    def _ended(self, event: ev.ReplyEnded | ev.HeardCorrected) -> None:
-        if event.reply in self._released:
-            self._heard[event.reply] = event.heard
-            self._due.append(event.reply)
-
-    def taken_over(self) -> None:
-        for item in self.watch.world.conversation.history:  # in the trace of another process this is all there is
-            if isinstance(item, UserItem):
-                self._said.setdefault(item.turn, item.text)
-            elif isinstance(item, AgentItem) and item.reply:
-                self._adopt(item.reply, item.text)
-        for reply in (*self.state.cutting, *([self.state.reply] if self.state.reply else [])):
-            if reply.released and reply.options.in_history:
-                self._adopt(reply.number, reply.heard_text)
-        self._due.append(0)
-
-    def _adopt(self, reply: int, heard: str) -> None:
-        if reply not in self._begun_replies:
-            self._kept.add(reply)
-            self._released.add(reply)
-            self._heard[reply] = heard
-
-    def settled(self, step: Step) -> None:
-        if self._due:
-            due, self._due = self._due, []
-            self._compare(due)
-
-    def over(self) -> None:
-        self._compare([])
-
-    def _compare(self, due: list[int]) -> None:
-        conversation = self.watch.world.conversation
-        remembered: dict[int, list[AgentItem]] = {}
-        for item in conversation.history:
-            if isinstance(item, UserItem):
-                if item.turn and item.text != self._said.get(item.turn):
-                    self.blame(f"turn {item.turn} said {self._said.get(item.turn)!r}, remembered is {item.text!r}")
-            elif isinstance(item, AgentItem) and item.reply:
-                remembered.setdefault(item.reply, []).append(item)
-        for items in remembered.values():
-            self._compare_reply(items)
-        if not conversation.summary:  # else what is missing may have been folded
-            self._miss(due, set(remembered) | self._removed)
-
-    def _compare_reply(self, items: list[AgentItem]) -> None:
-        """What stands of a reply, stretch by stretch, is what was heard of it; some may have been folded or removed."""
-        reply, heard = items[0].reply, self._heard.get(items[0].reply, "")
-        if reply not in self._kept or reply not in self._released:
-            self.blame(f"reply {reply} has no place in the history and stands there")
-        elif any(item.text not in heard for item in items) or (
-            reply not in self._removed and not heard.strip().endswith(items[-1].text)
-        ):
-            told = [item.text for item in items]
-            self.blame(f"of reply {reply} {heard!r} was heard, remembered is {told}")
-
-    def _miss(self, due: list[int], remembered: set[int]) -> None:
-        cutting = {reply.number for reply in self.state.cutting}
-        for reply in due:
-            wanted = self._heard.get(reply, "").strip()
-            if reply in self._kept and wanted and reply not in remembered and reply not in cutting:
-                self.blame(f"of reply {reply} {wanted!r} was heard and nothing is remembered")
-
-
 class ToolsAreAnswered(Checker):
     """Every tool call comes to an end."""
 
@@ -343,98 +234,127 @@ class ToolsAreAnswered(Checker):
             self.blame(f"reply {live} waits for tools that have all answered")
 
 
-class PromptPrefixIsStable(Checker):
-    """The beginning of the prompt stays."""
+class EachReplyIsOverOnce(Checker):
+    """A reply is told to be over once, to whoever wanted it."""
 
-    name = "prompt prefix is stable"
-    rule = "From reply to reply the history is only added to at its end, unless it was folded, handed over or edited."
+    name = "each reply is over once"
+    rule = "Each reply that may be heard is told to be over once, and each tag comes back with its reply or refusal."
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._system = ""
-        self._summary = ""
-        self._items: tuple[Item, ...] = ()
-        self._corrected: set[int] = set()
-        self._continued: set[int] = set()
-        self._is_edited = False
+        self._open: dict[int, str] = {}  # replies that may be heard and are not over, with their tags
+        self._tags: dict[int, str] = {}
+        self._wanted: Counter[str] = Counter()  # tags that have not come back
 
     def hears(self) -> Mapping[type, Hook]:
         return {
+            ev.ReplyRequested: self._asked,
+            ev.SayRequested: self._asked,
             act.BeginReply: self._begun,
-            act.TruncateHistory: lambda action: self._corrected.add(action.reply),
-            act.TurnEnded: lambda action: self._continued.add(action.merged),
-            ev.ItemInserted: self._edited,
-            ev.ItemRemoved: self._edited,
+            act.ReleaseReply: self._released,
+            act.RefuseSay: self._answered,
+            act.ReplyOver: self._over,
         }
 
-    def _edited(self, event: ev.Event) -> None:
-        self._is_edited = True
+    def _asked(self, event: ev.ReplyRequested | ev.SayRequested) -> None:
+        self._wanted[event.tag] += 1
+
+    def _answered(self, action: act.BeginReply | act.RefuseSay) -> None:
+        self._wanted[action.tag] -= 1
 
     def _begun(self, action: act.BeginReply) -> None:
-        conversation = self.watch.world.conversation
-        system, summary, items = conversation.core.history.system, conversation.summary, conversation.history
-        if (system, summary) == (self._system, self._summary) and not self._is_edited:
-            self._compare(items)
-        self._is_edited = False
-        self._system, self._summary, self._items = system, summary, items
-        self._corrected.clear()
+        self._answered(action)
+        self._tags[action.reply] = action.tag
+        if not action.speculative:
+            self._open[action.reply] = action.tag
 
-    def _compare(self, items: tuple[Item, ...]) -> None:
-        """Turns that another one continued may have gone; the last item may be such a one."""
-        before = [
-            item
-            for item in self._items
-            if not (isinstance(item, UserItem) and item.turn and item.turn in self._continued)
-        ]
-        settled = list(filter(self._is_settled, items))
-        for index, item in enumerate(filter(self._is_settled, before)):
-            now = settled[index] if index < len(settled) else None
-            if now != item:
-                self.blame(f"item {index} was {item} and is {now}")
-                return
+    def _released(self, action: act.ReleaseReply) -> None:
+        self._open[action.reply] = self._tags.get(action.reply, "")
 
-    def _is_settled(self, item: Item) -> bool:
-        """Neither a reply whose heard text was corrected since, nor one without any, which no prompt shows; nor a
-        result, which may come late and is shown behind its call."""
-        if isinstance(item, AgentItem):
-            return item.reply not in self._corrected and bool(item.text)
-        return not isinstance(item, OutputItem)
+    def _over(self, action: act.ReplyOver) -> None:
+        tag = self._open.pop(action.reply, None)
+        if tag is None:
+            self.blame(f"{action}: it is over already, or was never heard of")
+        elif tag != action.tag:
+            self.blame(f"{action}: its tag was {tag!r}")
 
-
-class PromptsAreWellFormed(Checker):
-    """What the model is asked can be asked."""
-
-    name = "prompts are well formed"
-    rule = "A prompt has the system text first, each call its one result right behind it, and ends with the question."
+    def taken_over(self) -> None:
+        state = self.state
+        known = (*state.cutting, *([state.reply] if state.reply else []))
+        self._tags = {reply.number: reply.tag for reply in known}
+        self._open = {reply.number: reply.tag for reply in known if reply.released}
 
     def settled(self, step: Step) -> None:
-        live = self.watch.world.conversation.reply
-        for action in step.actions:
-            if isinstance(action, act.BeginReply | act.ContinueReply) and action.reply == live:
-                self._asked(action)
+        state = self.state
+        known = {reply.number for reply in (*state.cutting, *([state.reply] if state.reply else []))}
+        waiting = Counter(queued.tag for queued in state.queue if queued.tag)
+        if step.kind == "take_over":  # one goes on under another number
+            self._open = {number: tag for number, tag in self._open.items() if number in known}
+            self._wanted = waiting
+        for number in [number for number in self._open if number not in known]:
+            del self._open[number]
+            self.blame(f"reply {number} is neither live nor being cut, and was not told to be over")
+        if (wanted := +Counter({tag: count for tag, count in self._wanted.items() if tag})) != waiting:
+            self.blame(f"the tags {dict(wanted)} have not come back, and {dict(waiting)} wait")
+            self._wanted = waiting
 
-    def _asked(self, action: act.BeginReply | act.ContinueReply) -> None:
-        if isinstance(action, act.BeginReply) and action.text is not None:
-            return
-        messages = self.watch.world.conversation.prompt(action.reply)
-        if not messages:
-            self.blame(f"{action}: nothing to ask")
-            return
-        waiting: list[str] = []
-        for message in messages:
-            if message.role == "tool":
-                if not waiting or waiting.pop(0) != message.call_id:
-                    self.blame(f"{action}: the result of {message.call_id} stands in the wrong place")
-            elif waiting:
-                self.blame(f"{action}: no result of {waiting}")
-            waiting = waiting or [call.call_id for call in message.tool_calls]
-        if waiting:
-            self.blame(f"{action}: no result of {waiting}")
-        last = messages[-1].role
-        if isinstance(action, act.ContinueReply) and last != "tool":
-            self.blame(f"{action}: the prompt ends with {last}")
-        if isinstance(action, act.BeginReply) and action.speculative and last != "user":
-            self.blame(f"{action}: the prompt ends with {last}")
+
+class RemoteToolsEndTheReply(Checker):
+    """The caller's side takes its time."""
+
+    name = "remote tools end the reply"
+    rule = (
+        "A reply that asked the caller's side for a tool is finished, not continued; the result is kept however late."
+    )
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._asked: set[int] = set()
+        self._finished: set[int] = set()
+        self._calls: set[str] = set()
+        self._returned = ""
+
+    def hears(self) -> Mapping[type, Hook]:
+        return {
+            act.RunTool: self._run,
+            act.ContinueReply: self._continued,
+            act.FinishReply: self._finish,
+            ev.ToolReturned: self._answered,
+        }
+
+    def _run(self, action: act.RunTool) -> None:
+        if action.remote:
+            self._asked.add(action.reply)
+            self._calls.add(action.call_id)
+
+    def _continued(self, action: act.ContinueReply) -> None:
+        if action.reply in self._asked:
+            self.blame(f"{action}, and the caller's side was asked for a tool")
+
+    def _finish(self, action: act.FinishReply) -> None:
+        if action.reply not in self._asked or action.reply in self._finished:
+            self.blame(f"{action}, and nobody asked the caller's side, or it is finished already")
+        self._finished.add(action.reply)
+
+    def _answered(self, event: ev.ToolReturned) -> None:
+        self._returned = event.call_id if event.call_id in self._calls else ""
+
+    def taken_over(self) -> None:
+        reply = self.state.reply
+        for call in reply.calls if reply else ():
+            if reply and call.remote and call.started:
+                self._asked.add(reply.number)
+                self._calls.add(call.call_id)
+
+    def settled(self, step: Step) -> None:
+        reply = self.state.reply
+        if reply and reply.number in self._asked - self._finished and reply.generated and not reply.calls:
+            self.blame(f"reply {reply.number} asked the caller's side, is done, and nobody ends it")
+        if self._returned and self.phase is not Phase.CLOSED:
+            call_id, self._returned = self._returned, ""
+            about = [item for item in self.watch.world.conversation.history if getattr(item, "call_id", "") == call_id]
+            if len(about) == 1 and isinstance(about[0], CallItem):
+                self.blame(f"the result of {call_id} came, and its call stands without one")
 
 
 class HoldsEnd(Checker):
@@ -495,10 +415,9 @@ CHECKERS: Final[tuple[type[Checker], ...]] = (
     OneLiveReply,
     SpeculationIsUnheard,
     SpeculationRunsNoTool,
-    HistoryIsWhatWasHeard,
     ToolsAreAnswered,
-    PromptPrefixIsStable,
-    PromptsAreWellFormed,
+    EachReplyIsOverOnce,
+    RemoteToolsEndTheReply,
     HoldsEnd,
     NothingIsSaidInPieces,
 )

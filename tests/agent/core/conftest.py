@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -11,6 +12,7 @@ from duologue.core.conversation import Conversation
 from duologue.core.events import (
     Event,
     FinalTranscript,
+    PolicyChanged,
     ReplyEnded,
     ReplyGenerated,
     ReplyHeard,
@@ -62,6 +64,15 @@ class Talk:
         assert talk.conversation.snapshot() == self.conversation.snapshot()
         talk.actions = talk.conversation.take_over()
         return talk
+
+    def policy_of(self, at: float, **changed: Any) -> PolicyChanged:
+        """Other numbers from `at` on: keywords as of `begin`; what is not named is as it is now."""
+        policy, parts = self.conversation.policy, {}
+        for part in fields(policy):
+            own = {key: changed.pop(key) for key in list(changed) if key in getattr(policy, part.name).__slots__}
+            parts[part.name] = replace(getattr(policy, part.name), **own)
+        assert not changed, f"no policy has {changed}"
+        return PolicyChanged(at, replace(policy, **parts))
 
     # --- looking --------------------------------------------------------------------------------------------------
 

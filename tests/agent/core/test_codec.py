@@ -9,16 +9,22 @@ import pytest
 
 from duologue.core import actions, events
 from duologue.core.codec import NAMED, decode, encode, from_data, to_data
-from duologue.core.history import AgentItem, Item, ToolRound, UserItem
+from duologue.core.history import AgentItem, CallItem, Item, OutputItem, SystemItem, ToolRound, UserItem
 from duologue.core.machines import Phase, ReplyState, TurnState
-from duologue.core.messages import ToolCall
-from duologue.core.policy import EndpointingPolicy, LimitsPolicy, Policy
+from duologue.core.messages import ToolCall, ToolSpec
+from duologue.core.options import ReplyOptions
+from duologue.core.policy import BargeInPolicy, EndpointingPolicy, HistoryPolicy, LimitsPolicy, Policy, ReplyPolicy
 from duologue.core.state import Call, QueuedReply, Reply, State, Timer, Turn
 from duologue.core.words import Word
 
+POLICY = Policy(EndpointingPolicy(mode="manual"), limits=LimitsPolicy(idle_s=None))
 VALUES = {
     float: 1.25, int: 3, bool: True, str: "text, 文字", float | None: 0.5, str | None: "en",
     tuple[str, ...]: ("a", "b"), tuple[Word, ...]: (Word("a", 0.0, 0.5), Word("b", 0.5, 1.0, 0.9)),
+    int | None: 3, Policy: POLICY, EndpointingPolicy: POLICY.endpointing, BargeInPolicy: POLICY.barge_in,
+    ReplyPolicy: POLICY.reply, HistoryPolicy: POLICY.history, LimitsPolicy: POLICY.limits, Item: UserItem(1, "hi"),
+    tuple[Item, ...] | None: (UserItem(0, "hi"), SystemItem("Be brief.")), ReplyOptions: ReplyOptions("Sing."),
+    tuple[ToolSpec, ...] | None: (ToolSpec("f", "does f", {"type": "object"}),),
 }  # fmt: skip
 
 
@@ -68,10 +74,16 @@ def test_a_whole_number_will_do_for_seconds():
 def test_items_are_told_apart_by_their_fields():
     items = [
         UserItem(1, "hi", ("data:",)),
-        AgentItem(1, "ho", True, (ToolRound(2, (ToolCall("a", "f", "{}"),), (("a", "1"),)),)),
+        AgentItem(1, "ho", True, "test", 5),
+        CallItem("a", "f", "{}", 1),
+        OutputItem("a", "1"),
+        SystemItem("Be brief.", "note"),
     ]
     assert [from_data(Item, json.loads(json.dumps(to_data(item)))) for item in items] == items
-    with pytest.raises(ValueError, match=r"expected UserItem or AgentItem, found the fields \['who'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"expected SystemItem or UserItem or AgentItem or CallItem or OutputItem, found the fields \['who'\]",
+    ):
         from_data(Item, {"who": "me"})
     with pytest.raises(ValueError, match="expected dict, found None"):
         from_data(Item, None)
@@ -91,7 +103,7 @@ def test_all_of_the_state_comes_back():
         queue=[QueuedReply("say", "Hello.")],
         images=["data:"],
         pauses=[0.5],
-        next_pack=("other", "Be other."),
+        next_persona=("other", "Be other."),
     )
     assert from_data(State, json.loads(json.dumps(to_data(state)))) == state
 

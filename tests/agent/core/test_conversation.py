@@ -3,6 +3,7 @@
 import json
 import random
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,9 +11,11 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import HANDLERS, TIMERS, Conversation
 from duologue.core.floor import RULES, Happening, Holder
+from duologue.core.history import AgentItem, CallItem, OutputItem, SystemItem, UserItem
 from duologue.core.invariant import invariant
 from duologue.core.machines import Phase
 from duologue.core.messages import Message
+from duologue.core.options import ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.state import Timer
 from duologue.errors import ProtocolError
@@ -51,7 +54,8 @@ def press(talk):
 def sample(kind, at):
     """An event of `kind` that belongs to nothing that is going on."""
     values = {"at": at, "since": at, "until": at, "turn": 99, "mark": 1, "text": "text", "error": "it broke",
-              "images": ("data:,",), "name": "other", "system": "Be other.", "automatic": True, "reason": "bye",
+              "images": ("data:,",), "name": "other", "instructions": "Be other.", "policy": Policy(),
+              "identity": "guest", "key": "5", "item": SystemItem("text"), "item_id": "reply_99", "reason": "bye",
               "reply": 99, "heard": "", "stage": "llm", "call_id": "none", "arguments": "{}", "output": "", "items": 7,
               "samples": 1, "judge": "ear"}  # fmt: skip
     if kind is ev.TypedTurn:
@@ -82,9 +86,12 @@ def test_an_event_is_taken_or_refused_and_then_nothing_has_changed(begin, way, k
     step = STEP_OF.get(kind)
     if phase == Phase.CLOSED:
         assert refused == (kind in (*STEP_OF, ev.TypedTurn, ev.ImagesShown, ev.ReplyRequested, ev.SayRequested,
-                                    ev.InterruptRequested, ev.PersonaChanged, ev.EndpointingChanged))  # fmt: skip
+                                    ev.InterruptRequested, ev.PersonaChanged, ev.PolicyChanged, ev.ItemInserted,
+                                    ev.ItemRemoved))  # fmt: skip
     elif step and way not in ("closing", "by hand"):
         assert refused == (joint not in RULES[step])
+    elif kind is ev.ItemRemoved:
+        assert refused  # nothing is called that
     elif not step and kind not in (ev.SpeechStarted, ev.SpeechStopped):
         assert not refused
     deadline = talk.conversation.deadline
@@ -136,7 +143,7 @@ def test_the_deadline_is_the_earliest_of_timers_and_tools(begin):
 def test_what_can_be_seen(begin):
     talk = begin()
     core = talk.conversation
-    assert (core.reply, core.turn, core.language, core.pack, core.summary) == (0, 0, None, "test", "")
+    assert (core.reply, core.turn, core.language, core.persona, core.summary) == (0, 0, None, "test", "")
     talk.voice().feed(ev.SpeechStopped(1.5, until=1.45), ev.FinalTranscript(1.6, 1, 1, "What is it?", language="en"))
     assert (core.reply, core.turn, core.language) == (1, 1, "en")
 
@@ -163,7 +170,9 @@ def test_a_continued_turn_stands_once_in_the_prompt_with_the_images_of_both(begi
     assert talk.conversation.prompt(2)[1:] == [Message("user", "What time is it? in the town of Rome?", images=images)]
     talk.advance(3.0)
     assert talk.conversation.prompt(2)[1:] == [Message("user", "What time is it? in the town of Rome?", images=images)]
-    assert talk.last(act.TurnEnded) == act.TurnEnded(2, "What time is it? in the town of Rome?", ("data:b",), merged=1)
+    assert talk.last(act.TurnEnded) == act.TurnEnded(
+        2, "What time is it? in the town of Rome?", ("data:b",), merged=1, decided_by="words"
+    )
 
 
 def test_a_reply_that_used_tools_is_prompted_with_its_text_and_the_results(begin):
@@ -176,7 +185,7 @@ def test_a_reply_that_used_tools_is_prompted_with_its_text_and_the_results(begin
 
 def test_other_instructions_stand_in_the_prompt_of_one_reply(begin):
     talk = begin().greeted()
-    talk.feed(ev.ReplyRequested(3.1, "Sing."))
+    talk.feed(ev.ReplyRequested(3.1, options=ReplyOptions(instructions="Sing.")))
     assert talk.conversation.prompt(2)[0] == Message("system", "Sing.")
     talk.feed(ev.ReplyEnded(3.5, 2, "La la."), ev.ReplyRequested(3.6))
     assert talk.conversation.prompt(3)[0] == Message("system", "Be kind.")
@@ -228,6 +237,10 @@ def test_what_is_no_snapshot_is_refused(begin, break_it):
 # --- whatever happens ---------------------------------------------------------------------------------------------
 
 TEXTS = ("", "mm-hm", "stop", "what time is it", "and then", "I want to go.", "Yes.", "好的", "我想")
+ITEMS = (
+    SystemItem("Note."), UserItem(0, "I said so."), AgentItem(0, "Did you?", id="mine"), CallItem("put", "f", "{}"),
+    OutputItem("put", "in"),
+)  # fmt: skip
 
 
 class Chaos:
@@ -241,8 +254,27 @@ class Chaos:
     def number(self, current, newest):
         return current if self.random.random() < 0.9 else self.random.randint(0, newest + 1)
 
+    def chance(self):
+        return self.random.choice((None, 0.1, 0.9))
+
+    def options(self, flag):
+        draw = self.random.choice
+        return ReplyOptions(
+            draw((None, "Sing.")), draw((None, ())), tool_choice=draw(("auto", "none")), in_history=flag
+        )
+
+    def policy(self, flag):
+        policy, now = self.talk.conversation.policy, self.random.random()
+        return replace(
+            policy,
+            endpointing=replace(policy.endpointing, mode="automatic" if flag else "manual"),
+            barge_in=replace(policy.barge_in, enabled=now < 0.7),
+            reply=replace(policy.reply, automatic=now < 0.8),
+            limits=replace(policy.limits, session_s_max=3600.0 if now < 0.5 else None),
+        )
+
     def draw(self):
-        choice, at, state = self.random.choice, self.at, self.talk.state
+        choice, chance, at, state = self.random.choice, self.chance, self.at, self.talk.state
         turn = self.number(state.turn.number if state.turn else state.turns, state.turns)
         mark = self.number(state.turn.mark if state.turn else 1, 3)
         known = [*state.cutting, *([state.reply] if state.reply else [])]
@@ -252,22 +284,28 @@ class Chaos:
         heard = text[: self.random.randint(0, len(text))]
         calls = [call.call_id for call in (*(state.reply.calls if state.reply else ()), *state.orphans)] or ["none"]
         flag = self.random.random() < 0.5
+        ids = [*(item.id for item in self.talk.conversation.history), "nowhere"]
         voice = ev.SpeechStopped(at, at - 0.06) if state.voice else ev.SpeechStarted(at, at - 0.05)
         events = [
             (20, voice),
             (6, ev.PartialTranscript(at, turn, choice(TEXTS), self.random.randint(0, 3))),
             (14, ev.FinalTranscript(at, turn, mark, choice(TEXTS))),
             (1, ev.RecognitionFailed(at, turn, "it broke")),
-            (2, ev.TurnOpened(at)),
+            (2, ev.TurnOpened(at, flag)),
             (3, ev.TurnCommitted(at)),
             (1, ev.TurnCleared(at)),
             (2, ev.TypedTurn(at, choice(("typed", "ok")), choice(((), ("data:,",))), flag)),
             (1, ev.ImagesShown(at, ("data:,",))),
-            (1, ev.ReplyRequested(at, choice((None, "Sing.")), flag)),
+            (1, ev.ReplyRequested(at, "tag", self.options(flag))),
             (3, ev.SayRequested(at, "Hello there.", flag)),
             (1, ev.InterruptRequested(at)),
-            (1, ev.PersonaChanged(at, "other", "Be other.")),
-            (0.4, ev.EndpointingChanged(at, flag, self.random.random() < 0.8)),
+            (1, ev.PersonaChanged(at, "other", "Be other.", choice(("", "Hello, I am new.")))),
+            (0.4, ev.PolicyChanged(at, self.policy(flag))),
+            (2, ev.TurnJudged(at, turn, choice(("ear", "eye")), chance(), chance(), chance())),
+            (0.5, ev.CallerChanged(at, "guest", choice(("", "Bob")))),
+            (0.5, ev.KeyPressed(at, "5")),
+            (2, ev.ItemInserted(at, choice(ITEMS), choice((None, "root", *ids)))),
+            (1, ev.ItemRemoved(at, choice(ids))),
             (0.15, ev.CloseRequested(at, "bye", flag)),
             (8, ev.ReplyText(at, reply, choice(("Hello there. ", "How? ")))),
             (6, ev.ReplyGenerated(at, reply)),
@@ -276,7 +314,19 @@ class Chaos:
             (8, ev.ReplyEnded(at, reply, heard)),
             (1, ev.HeardCorrected(at, reply, heard)),
             (1, ev.ReplyFailed(at, reply, "llm", "it broke")),
-            (4, ev.ToolRequested(at, reply, f"c{self.random.randint(0, 99)}", "f", "{}", choice((None, 0.5)), flag)),
+            (
+                4,
+                ev.ToolRequested(
+                    at,
+                    reply,
+                    f"c{self.random.randint(0, 99)}",
+                    "f",
+                    "{}",
+                    choice((None, 0.5)),
+                    flag,
+                    self.random.random() < 0.7,
+                ),
+            ),
             (4, ev.ToolReturned(at, choice(calls), "out")),
             (2, ev.SummaryMade(at, state.summarising or 3, choice(("", "They talked.")))),
         ]
@@ -389,8 +439,8 @@ ILLEGAL = {
         state.update(reply=None, timers={}), state["turn"].update(by_hand=True)
     ),
 }  # fmt: skip
-RUNNING = {"call_id": "a", "name": "f", "arguments": "{}", "timeout_s": 1.0, "far_side": False, "cancellable": True,
-           "deadline": 9.0}  # fmt: skip
+RUNNING = {"call_id": "a", "name": "f", "arguments": "{}", "timeout_s": 1.0, "remote": False, "cancellable": True,
+           "started": True, "deadline": 9.0, "output": None}  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ILLEGAL)

@@ -6,7 +6,9 @@ from duologue.core.history import (
     MESSAGE_TOKENS,
     SUMMARY_CHARS_MAX,
     AgentItem,
+    CallItem,
     History,
+    OutputItem,
     ToolRound,
     UserItem,
     estimate_tokens,
@@ -68,18 +70,18 @@ def test_what_was_not_heard_is_not_remembered_unless_tools_were_used():
     history = History(HistoryPolicy())
     history.add_agent(1, "  ", cut=True)
     history.add_agent(2, "", cut=True, rounds=[ROUND])
-    assert history.items == [AgentItem(2, "", True, (ROUND,))]
+    assert history.items == [CallItem("a", "clock", "{}", 2), OutputItem("a", "17:00")]
 
 
 def test_a_turn_that_continues_another_takes_its_place_wherever_it_stands():
     history = talked(1)
     history.add_user(2, "And", ("data:a",))
     history.add_agent(0, "", cut=True, rounds=[ROUND])
-    history.extend_user(3, 2, "And tomorrow?", ("data:b",))
+    assert history.extend_user(UserItem(3, "And tomorrow?", ("data:b",)), 2) == 2
     assert history.items[-1] == UserItem(3, "And tomorrow?", ("data:a", "data:b"))
     assert history.user_item(2) is None and history.user_item(3) is history.items[-1]
-    history.extend_user(4, 0, "Well?")
-    assert len(history.items) == 5 and history.tokens == sum(map(item_tokens, history.items))
+    assert history.extend_user(UserItem(4, "Well?"), 0) == 5
+    assert len(history.items) == 6 and history.tokens == sum(map(item_tokens, history.items))
 
 
 def test_a_correction_replaces_what_was_heard():
@@ -142,13 +144,13 @@ def test_an_extract_names_who_said_what_and_says_what_it_left_out():
     history = talked(1)
     history.summary = "They met."
     history.items[:0] = [
-        AgentItem(0, "", True, (ROUND,)),
+        *reply_items(0, "", (ROUND,)),
         AgentItem(8, "", True),
         UserItem(7, ""),
         UserItem(8, "", ("x",)),
     ]
     history.items.append(UserItem(9, "x" * (EXTRACT_CHARS_MAX + 9)))
-    assert history.extract(7).splitlines() == [
+    assert history.extract(8).splitlines() == [
         "They met.",
         "Assistant: (used clock)",
         "User: (images: 1)",

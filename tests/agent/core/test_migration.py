@@ -7,6 +7,7 @@ from duologue.core import events as ev
 from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem
 from duologue.core.migration import CARRY_ON, UNKNOWN_RESULT, unheard
+from duologue.core.options import ReplyOptions
 
 
 def test_a_free_floor_is_taken_over_as_it_is(begin):
@@ -29,7 +30,7 @@ def test_an_open_turn_keeps_its_words_and_is_recognised_on(begin):
 
 def test_a_speculative_reply_is_begun_anew(begin):
     other = begin().pause().moved_elsewhere()
-    assert other.actions == [act.OpenRecognition(2, since=1.6), act.BeginReply(2, 2, speculative=True)]
+    assert other.actions == [act.OpenRecognition(2, since=1.6), act.BeginReply(2, 2, speculative=True, persona="test")]
     other.advance(2.1)
     assert other.last(act.ReleaseReply) == act.ReleaseReply(2)
 
@@ -63,7 +64,7 @@ def test_a_turn_that_continues_another_still_does(begin):
 
 def test_a_reply_that_nothing_was_heard_of_is_begun_anew(begin):
     other = begin().asked().moved_elsewhere()
-    assert other.actions == [act.BeginReply(2, 1)] and other.phase == Phase.THINKING
+    assert other.actions == [act.BeginReply(2, 1, persona="test")] and other.phase == Phase.THINKING
     assert other.said == [("user", "What time is it?")]
 
 
@@ -71,24 +72,30 @@ def test_a_reply_that_is_being_made_is_carried_on_after_its_last_heard_word(begi
     talk = begin().answering()
     talk.feed(ev.HeardSoFar(2.5, 1, "It is five"))
     other = talk.moved_elsewhere()
-    assert other.actions == [act.BeginReply(2, 1, instructions="Be kind." + CARRY_ON)]
-    assert other.conversation.history[-1] == AgentItem(1, "It is five", cut=True)
+    assert other.actions == [
+        act.BeginReply(2, 1, persona="test", options=ReplyOptions(instructions="Be kind." + CARRY_ON))
+    ]
+    assert other.conversation.history[-1] == AgentItem(1, "It is five", cut=True, persona="test")
     assert other.phase == Phase.AGENT_SPEAKING and other.reply.heard
 
 
 def test_instructions_for_once_go_on(begin):
     talk = begin()
-    talk.feed(ev.ReplyRequested(0.5, "Sing."), ev.ReplyText(0.6, 1, "La la"))
-    assert talk.moved_elsewhere().actions == [act.BeginReply(2, 0, instructions="Sing.")]
+    talk.feed(ev.ReplyRequested(0.5, options=ReplyOptions(instructions="Sing.")), ev.ReplyText(0.6, 1, "La la"))
+    assert talk.moved_elsewhere().actions == [
+        act.BeginReply(2, 0, persona="test", options=ReplyOptions(instructions="Sing."))
+    ]
     talk.feed(ev.ReplyHeard(0.7, 1), ev.HeardSoFar(0.8, 1, "La"))
-    assert talk.moved_elsewhere().actions == [act.BeginReply(2, 0, instructions="Sing." + CARRY_ON)]
+    assert talk.moved_elsewhere().actions == [
+        act.BeginReply(2, 0, persona="test", options=ReplyOptions(instructions="Sing." + CARRY_ON))
+    ]
 
 
 def test_of_a_finished_text_the_rest_is_said(begin):
     talk = begin().answering("It is five o'clock.")
     talk.feed(ev.ReplyGenerated(2.1, 1), ev.HeardSoFar(2.5, 1, "It is five"))
     other = talk.moved_elsewhere()
-    assert other.actions == [act.BeginReply(2, 1, text=" o'clock.")]
+    assert other.actions == [act.BeginReply(2, 1, text=" o'clock.", persona="test")]
     other.feed(ev.ReplyHeard(2.6, 2), ev.ReplyEnded(3.0, 2, " o'clock."))
     assert other.said[1:] == [("agent", "It is five"), ("agent", "o'clock.")]
 
@@ -97,7 +104,9 @@ def test_a_greeting_that_was_hardly_begun_is_said_in_full(begin):
     talk = begin()
     talk.feed(ev.SayRequested(0.5, "Hello there, my friend.", interruptible=False, in_history=False))
     other = talk.moved_elsewhere()
-    assert other.actions == [act.BeginReply(2, 0, text="Hello there, my friend.", in_history=False)]
+    assert other.actions == [
+        act.BeginReply(2, 0, text="Hello there, my friend.", persona="test", options=ReplyOptions(in_history=False))
+    ]
     assert not other.reply.interruptible
     talk.feed(ev.ReplyText(0.6, 1, "Hello there,"), ev.ReplyHeard(0.7, 1), ev.HeardSoFar(0.8, 1, "Hello"))
     other = talk.moved_elsewhere()
@@ -167,18 +176,18 @@ def test_tools_that_may_run_twice_do(begin):
     talk.feed(ev.ReplyGenerated(2.2, 1))
     other = talk.moved_elsewhere()
     assert other.actions == [act.RunTool(1, "again", "f", "{}")]
-    assert other.feed(ev.ToolReturned(2.5, "again", "2"), ev.ToolReturned(2.6, "far", "1")) == [act.ContinueReply(1)]
+    assert other.feed(ev.ToolReturned(2.4, "far", "1"), ev.ToolReturned(2.5, "again", "2")) == [act.FinishReply(1)]
     assert other.reply.rounds[0].results == (("far", "1"), ("again", "2"), ("once", UNKNOWN_RESULT), ("done", "4"))
 
 
-def test_the_far_side_still_has_its_time_limit(begin):
+def test_the_caller_s_side_has_no_time_limit_and_ours_still_have_theirs(begin):
     other = with_tools(begin().answering()).moved_elsewhere()
-    assert [type(action) for action in other.advance(11.2)] == [
-        act.SpeakFiller,
-        act.CancelTool,
-        act.CancelTool,
-        act.ContinueReply,
+    assert other.advance(11.2) == [
+        act.SpeakFiller(1, "One moment."),
+        act.CancelTool("again", "timeout"),
+        act.FinishReply(1),
     ]
+    assert other.advance(19.0) == [] and other.conversation.awaits_tool("far")
 
 
 @pytest.mark.parametrize(("way", "phase"), [("answering", Phase.AGENT_SPEAKING), ("asked", Phase.THINKING)])

@@ -16,22 +16,32 @@ def test_a_hold_precedes_the_decision(begin):
 
 def test_words_are_an_interruption(begin):
     talk = begin().talked_over()
-    assert talk.feed(ev.PartialTranscript(3.3, 2, "no stop", 2)) == [act.CancelReply(1, "interrupted")]
+    assert talk.feed(ev.PartialTranscript(3.3, 2, "no stop", 2)) == [
+        act.OverlapJudged(2, 1, "interruption", "words"),
+        act.CancelReply(1, "interrupted"),
+    ]
     assert talk.phase == Phase.USER_SPEAKING
-    assert talk.feed(ev.ReplyEnded(3.31, 1, "It is five", cut=True)) == [act.TruncateHistory(1, "It is five")]
+    assert talk.feed(ev.ReplyEnded(3.31, 1, "It is five", cut=True)) == [
+        act.TruncateHistory(1, "It is five"),
+        act.ReplyOver(1, "", "It is five", "interrupted"),
+    ]
     assert talk.said[-1] == ("agent", "It is five") and talk.conversation.history[-1].cut
 
 
 def test_one_unsettled_word_is_not_yet_believed_three_are(begin):
     talk = begin().talked_over()
     assert talk.feed(ev.PartialTranscript(3.2, 2, "stop")) == []
-    assert talk.feed(ev.PartialTranscript(3.3, 2, "stop that please")) == [act.CancelReply(1, "interrupted")]
+    assert talk.feed(ev.PartialTranscript(3.3, 2, "stop that please")) == [
+        act.OverlapJudged(2, 1, "interruption", "words"),
+        act.CancelReply(1, "interrupted"),
+    ]
 
 
 def test_a_backchannel_does_not_end_the_reply(begin):
     talk = begin().talked_over()
     talk.feed(ev.PartialTranscript(3.1, 2, "mm-hm", 1), ev.SpeechStopped(3.3, until=3.25))
     assert talk.feed(ev.FinalTranscript(3.35, 2, 1, "mm-hm")) == [
+        act.OverlapJudged(2, 1, "backchannel", "words"),
         act.ResumePlayout(1),
         act.CloseRecognition(2),
         act.TurnDismissed(2, "backchannel", "mm-hm"),
@@ -42,14 +52,17 @@ def test_a_backchannel_does_not_end_the_reply(begin):
 def test_a_cough_does_not_end_the_reply(begin):
     talk = begin().talked_over()
     talk.feed(ev.SpeechStopped(3.2, until=3.15))
-    assert talk.feed(ev.FinalTranscript(3.3, 2, 1, ""))[0] == act.ResumePlayout(1)
+    assert talk.feed(ev.FinalTranscript(3.3, 2, 1, ""))[:2] == [
+        act.OverlapJudged(2, 1, "noise", "words"),
+        act.ResumePlayout(1),
+    ]
     assert talk.last(act.TurnDismissed).reason == "noise" and talk.state.false_alarms == [3.3]
 
 
 def test_a_late_recogniser_is_not_waited_for_and_can_still_stop_the_agent(begin):
     talk = begin().talked_over()
     assert talk.feed(ev.SpeechStopped(3.2, until=3.15)) == [act.FinaliseRecognition(2, mark=1)]
-    assert talk.advance(3.5) == [act.ResumePlayout(1)] and talk.turn.unjudged
+    assert talk.advance(3.5) == [act.OverlapJudged(2, 1, "noise", "time"), act.ResumePlayout(1)] and talk.turn.unjudged
     talk.feed(ev.FinalTranscript(3.6, 2, 1, "Stop."))
     assert talk.last(act.CancelReply) == act.CancelReply(1, "interrupted")
     assert talk.phase == Phase.ENDPOINTING
@@ -83,7 +96,10 @@ def test_a_single_unsettled_word_is_an_interruption_when_the_voice_lasts(begin):
     talk = begin().talked_over()
     assert talk.feed(ev.PartialTranscript(3.3, 2, "what", 0)) == []
     assert talk.advance(4.04) == []
-    assert talk.advance(4.06) == [act.CancelReply(1, "interrupted")]
+    assert talk.advance(4.06) == [
+        act.OverlapJudged(2, 1, "interruption", "voice"),
+        act.CancelReply(1, "interrupted"),
+    ]
 
 
 def test_voice_without_a_word_is_held_for_as_long_as_it_lasts_and_then_the_agent_goes_on(begin):
@@ -97,20 +113,29 @@ def test_a_word_after_long_voice_without_one_is_an_interruption(begin):
     talk = begin().talked_over()
     talk.advance(5.0)
     talk.feed(ev.PartialTranscript(5.1, 2, "what", 0))
-    assert talk.advance(5.4) == [act.CancelReply(1, "interrupted")]
+    assert talk.advance(5.4) == [
+        act.OverlapJudged(2, 1, "interruption", "voice"),
+        act.CancelReply(1, "interrupted"),
+    ]
 
 
 def test_voice_alone_is_an_interruption_when_nobody_will_tell_its_words(begin):
     talk = begin().talked_over()
     talk.feed(ev.RecognitionFailed(3.2, 2, "broken"))
-    assert talk.advance(4.06) == [act.CancelReply(1, "interrupted")]
+    assert talk.advance(4.06) == [
+        act.OverlapJudged(2, 1, "interruption", "voice"),
+        act.CancelReply(1, "interrupted"),
+    ]
 
 
 def test_a_long_backchannel_is_given_as_much_time_again_once(begin):
     talk = begin().talked_over()
     talk.feed(ev.PartialTranscript(3.3, 2, "mm-hm", 1))
     assert talk.advance(5.0) == []
-    assert talk.advance(5.16) == [act.CancelReply(1, "interrupted")]
+    assert talk.advance(5.16) == [
+        act.OverlapJudged(2, 1, "interruption", "voice"),
+        act.CancelReply(1, "interrupted"),
+    ]
 
 
 def test_bursts_are_one_voice(begin):

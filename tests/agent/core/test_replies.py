@@ -6,6 +6,7 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem, UserItem
+from duologue.core.options import ReplyOptions
 from duologue.core.state import Timer
 from duologue.errors import ProtocolError
 
@@ -19,7 +20,7 @@ def test_a_reply_is_remembered_as_it_was_heard(begin):
     talk = begin().answering()
     assert talk.phase == Phase.AGENT_SPEAKING
     talk.feed(ev.ReplyGenerated(2.1, 1), ev.ReplyEnded(3.0, 1, "It is five o'clock. And the sun is out."))
-    assert talk.conversation.history[-1] == AgentItem(1, "It is five o'clock. And the sun is out.")
+    assert talk.conversation.history[-1] == AgentItem(1, "It is five o'clock. And the sun is out.", persona="test")
     assert talk.phase == Phase.LISTENING
 
 
@@ -44,12 +45,12 @@ def test_results_of_another_reply_are_late_and_dropped(begin):
 def test_a_cut_is_taken_at_the_last_report_when_nobody_confirms_it(begin):
     talk = begin().talked_over()
     talk.feed(ev.HeardSoFar(3.0, 1, "It is"), ev.PartialTranscript(3.2, 2, "what about tomorrow then", 4))
-    assert talk.advance(4.2) == [act.TruncateHistory(1, "It is")]
+    assert talk.advance(4.2) == [act.TruncateHistory(1, "It is"), act.ReplyOver(1, "", "It is", "interrupted")]
     assert talk.feed(ev.ReplyEnded(4.5, 1, "It is five", cut=True)) == [act.TruncateHistory(1, "It is five")]
     assert talk.feed(ev.HeardCorrected(4.6, 1, "It is five o'clock.")) == [
         act.TruncateHistory(1, "It is five o'clock.")
     ]
-    assert talk.conversation.history[-1] == AgentItem(1, "It is five o'clock.", cut=True)
+    assert talk.conversation.history[-1] == AgentItem(1, "It is five o'clock.", cut=True, persona="test")
 
 
 def test_what_is_not_remembered_can_t_be_corrected(begin):
@@ -72,7 +73,7 @@ def test_two_cuts_wait_for_both_confirmations(begin):
     talk.feed(ev.ReplyEnded(1.9, 9, "", cut=True))
     assert len(talk.state.cutting) == 1
     talk.feed(ev.ReplyEnded(1.9, 1, "", cut=True))
-    assert Timer.CUT not in talk.state.timers and talk.last(act.BeginReply) == act.BeginReply(2, 1)
+    assert Timer.CUT not in talk.state.timers and talk.last(act.BeginReply) == act.BeginReply(2, 1, persona="test")
 
 
 def test_one_confirmation_leaves_the_other_waited_for(begin):
@@ -92,7 +93,9 @@ def test_a_stage_that_fails_is_apologised_for_after_what_was_made(begin):
     talk = begin().answering()
     talk.feed(ev.ReplyFailed(2.5, 1, "llm", "stream broke"), ev.ReplyEnded(3.0, 1, "It is five o'clock."))
     assert talk.conversation.history[-1].cut
-    assert talk.last(act.BeginReply) == act.BeginReply(2, 0, text=APOLOGY, in_history=False)
+    assert talk.last(act.BeginReply) == act.BeginReply(
+        2, 0, text=APOLOGY, persona="test", options=ReplyOptions(in_history=False)
+    )
     talk.feed(ev.ReplyFailed(3.1, 2, "tts", "broke"), ev.ReplyEnded(3.2, 2, ""))
     assert talk.phase == Phase.LISTENING and len(talk.all(act.BeginReply)) == 2
 
@@ -111,7 +114,7 @@ def test_a_speculative_reply_that_fails_is_made_anew_at_the_endpoint(begin):
     talk.feed(ev.ReplyFailed(1.65, 1, "llm", "503"), ev.ReplyEnded(1.66, 1, "", cut=True))
     assert len(talk.all(act.BeginReply)) == 1
     talk.advance(1.85)
-    assert talk.last(act.BeginReply) == act.BeginReply(2, 1)
+    assert talk.last(act.BeginReply) == act.BeginReply(2, 1, persona="test")
 
 
 # --- a reply that nobody hears ----------------------------------------------------------------------------------------
@@ -123,7 +126,9 @@ def test_a_model_that_takes_long_is_covered_and_in_the_end_given_up(begin):
     talk.feed(ev.ReplyHeard(6.0, 1))
     assert talk.advance(21.85) == [act.CancelReply(1, "late")]
     talk.feed(ev.ReplyEnded(21.9, 1, "", cut=True))
-    assert talk.last(act.BeginReply) == act.BeginReply(2, 0, text=APOLOGY, in_history=False)
+    assert talk.last(act.BeginReply) == act.BeginReply(
+        2, 0, text=APOLOGY, persona="test", options=ReplyOptions(in_history=False)
+    )
 
 
 def test_a_reply_that_is_heard_is_not_given_up(begin):
@@ -156,7 +161,9 @@ def test_what_is_to_be_said_waits_for_the_floor(begin):
     talk = begin().voice()
     assert talk.feed(ev.SayRequested(1.2, "Five minutes left.", interruptible=False, in_history=False)) == []
     talk.feed(ev.SpeechStopped(1.5, until=1.45), ev.FinalTranscript(1.6, 1, 1, ""))
-    assert talk.advance(2.1)[-1] == act.BeginReply(1, 0, text="Five minutes left.", in_history=False)
+    assert talk.advance(2.1)[-1] == act.BeginReply(
+        1, 0, text="Five minutes left.", persona="test", options=ReplyOptions(in_history=False)
+    )
     assert not talk.reply.interruptible
     talk.feed(ev.ReplyHeard(2.2, 1), ev.ReplyEnded(3.0, 1, "Five minutes left."))
     assert talk.said == []
@@ -174,7 +181,7 @@ def test_a_stop_button_silences_the_agent_and_what_it_was_going_to_say(begin):
     talk.feed(ev.SayRequested(2.5, "One."), ev.ReplyRequested(2.6))
     assert talk.feed(ev.InterruptRequested(2.7)) == [act.RefuseSay("One.", "stopped"), act.CancelReply(1, "stopped")]
     talk.feed(ev.ReplyEnded(2.8, 1, "It is", cut=True))
-    assert talk.last(act.BeginReply) == act.BeginReply(2, 0)
+    assert talk.last(act.BeginReply) == act.BeginReply(2, 0, persona="test")
 
 
 def test_a_stop_button_while_nobody_speaks_does_nothing(begin):
@@ -199,8 +206,12 @@ def test_a_reply_that_was_stopped_unheard_is_not_owed(begin):
 
 def test_a_reply_outside_the_history_leaves_no_trace_when_it_is_cut(begin):
     talk = begin()
-    talk.feed(ev.ReplyRequested(0.5, in_history=False), ev.ReplyHeard(0.6, 1), ev.InterruptRequested(0.7))
-    assert talk.feed(ev.ReplyEnded(0.8, 1, "Psst", cut=True)) == []
+    talk.feed(
+        ev.ReplyRequested(0.5, options=ReplyOptions(in_history=False)),
+        ev.ReplyHeard(0.6, 1),
+        ev.InterruptRequested(0.7),
+    )
+    assert talk.feed(ev.ReplyEnded(0.8, 1, "Psst", cut=True)) == [act.ReplyOver(1, "", "Psst", "stopped")]
     assert talk.said == []
 
 
@@ -212,7 +223,7 @@ def test_a_typed_turn_is_answered(begin):
     talk.feed(ev.ImagesShown(0.4, ("data:a",)))
     assert talk.feed(ev.TypedTurn(0.5, "What is this?", ("data:b",))) == [
         act.TurnEnded(1, "What is this?", ("data:a", "data:b")),
-        act.BeginReply(1, 1),
+        act.BeginReply(1, 1, persona="test"),
     ]
     assert talk.conversation.history == (UserItem(1, "What is this?", ("data:a", "data:b")),)
 
@@ -252,7 +263,10 @@ def test_what_is_typed_while_speaking_is_part_of_the_turn(begin, way):
 
 def test_what_is_typed_over_the_agent_needs_no_judging(begin):
     talk = begin().talked_over()
-    assert talk.feed(ev.TypedTurn(3.1, "ok")) == [act.CancelReply(1, "interrupted")]
+    assert talk.feed(ev.TypedTurn(3.1, "ok")) == [
+        act.OverlapJudged(2, 1, "interruption", "typed"),
+        act.CancelReply(1, "interrupted"),
+    ]
     talk.feed(
         ev.ReplyEnded(3.15, 1, "It", cut=True), ev.SpeechStopped(3.2, until=3.15), ev.FinalTranscript(3.3, 2, 1, "")
     )
@@ -326,10 +340,13 @@ def test_the_history_is_bounded_even_if_the_floor_is_never_free(begin):
 
 def test_silence_is_asked_after_and_in_the_end_the_agent_says_goodbye(begin):
     talk = begin(idle_s=10.0)
-    assert talk.advance(10.0) == [act.BeginReply(1, 0, text="Are you still there?")]
+    assert talk.advance(10.0) == [act.BeginReply(1, 0, text="Are you still there?", persona="test")]
     talk.feed(ev.ReplyHeard(10.1, 1), ev.ReplyEnded(12.0, 1, "Are you still there?"))
-    assert talk.advance(22.0) == [act.BeginReply(2, 0, text="Goodbye.")]
-    assert talk.feed(ev.ReplyHeard(22.1, 2), ev.ReplyEnded(23.0, 2, "Goodbye.")) == [act.CloseSession("idle")]
+    assert talk.advance(22.0) == [act.BeginReply(2, 0, text="Goodbye.", persona="test")]
+    assert talk.feed(ev.ReplyHeard(22.1, 2), ev.ReplyEnded(23.0, 2, "Goodbye.")) == [
+        act.ReplyOver(2, "", "Goodbye."),
+        act.CloseSession("idle"),
+    ]
     assert talk.phase == Phase.CLOSED and talk.conversation.deadline is None
 
 
@@ -339,7 +356,7 @@ def test_an_answer_begins_the_count_of_idle_prompts_anew(begin):
     talk.feed(
         ev.ReplyEnded(12.0, 1, "Are you still there?"), ev.TypedTurn(13.0, "Yes"), ev.ReplyEnded(14.0, 2, "Good.")
     )
-    assert talk.advance(24.0) == [act.BeginReply(3, 0, text="Are you still there?")]
+    assert talk.advance(24.0) == [act.BeginReply(3, 0, text="Are you still there?", persona="test")]
 
 
 def test_voice_is_no_idleness(begin):
@@ -380,7 +397,10 @@ def test_closing_lets_the_agent_finish(begin):
         act.RefuseSay("One.", "closing"),
         act.RefuseSay("Two.", "closing"),
     ]
-    assert talk.feed(ev.ReplyEnded(3.0, 1, "It is five.")) == [act.CloseSession("bye")]
+    assert talk.feed(ev.ReplyEnded(3.0, 1, "It is five.")) == [
+        act.ReplyOver(1, "", "It is five."),
+        act.CloseSession("bye"),
+    ]
 
 
 def test_an_agent_that_finds_no_end_is_silenced_and_what_was_heard_is_kept(begin):
@@ -389,6 +409,7 @@ def test_an_agent_that_finds_no_end_is_silenced_and_what_was_heard_is_kept(begin
     assert talk.advance(7.5) == [act.CancelReply(1, "closing")]
     assert talk.feed(ev.ReplyEnded(7.6, 1, "It is", cut=True)) == [
         act.TruncateHistory(1, "It is"),
+        act.ReplyOver(1, "", "It is", "closing"),
         act.CloseSession("closed"),
     ]
     assert talk.said[-1] == ("agent", "It is")
@@ -401,7 +422,11 @@ def test_closing_at_once_silences_the_agent_and_refuses_what_waits(begin):
         act.RefuseSay("One.", "closing"),
         act.CancelReply(1, "closing"),
     ]
-    assert talk.advance(3.6) == [act.TruncateHistory(1, ""), act.CloseSession("hung up")]
+    assert talk.advance(3.6) == [
+        act.TruncateHistory(1, ""),
+        act.ReplyOver(1, "", "", "closing"),
+        act.CloseSession("hung up"),
+    ]
     assert talk.feed(ev.ReplyEnded(3.7, 1, "It", cut=True)) == [act.TruncateHistory(1, "It")]
     assert talk.said[-1] == ("agent", "It")
 
@@ -416,4 +441,4 @@ def test_while_the_cut_is_not_confirmed_nothing_else_is_said(begin):
     talk = begin().answering()
     talk.feed(ev.InterruptRequested(2.5), ev.SayRequested(2.6, "One."))
     assert len(talk.all(act.BeginReply)) == 1
-    assert talk.advance(3.5)[-1] == act.BeginReply(2, 0, text="One.")
+    assert talk.advance(3.5)[-1] == act.BeginReply(2, 0, text="One.", persona="test")

@@ -4,8 +4,8 @@ import pytest
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.core.history import ToolRound
-from duologue.core.messages import ToolCall
+from duologue.core.history import CallItem, OutputItem, ToolRound
+from duologue.core.messages import Message, ToolCall
 from duologue.core.state import Timer
 from duologue.core.tools import CALLS_MAX, OUTPUT_CHARS_MAX
 
@@ -108,8 +108,8 @@ def test_tools_are_stopped_with_their_reply_if_they_may(begin):
         act.CancelReply(1, "stopped"),
     ]
     talk.feed(ev.ReplyEnded(2.4, 1, "It", cut=True), ev.ToolReturned(5.0, "b", "booked"))
-    item = talk.conversation.history[-1]
-    assert (item.reply, item.rounds[0].results) == (0, (("b", "booked"),)) and talk.state.orphans == []
+    assert talk.conversation.history[-2:] == (CallItem("b", "clock", "{}", 0), OutputItem("b", "booked"))
+    assert talk.state.orphans == []
 
 
 def test_what_a_speculative_reply_wanted_is_forgotten_with_it(begin):
@@ -165,3 +165,84 @@ def test_a_model_that_is_late_with_the_results_is_covered(begin):
     talk.feed(wanted(at=2.0), ev.ReplyGenerated(2.0, 1), ev.ToolReturned(2.5, "a", "1"))
     assert talk.advance(6.4) == []
     assert talk.advance(6.5) == [act.SpeakFiller(1, "One moment.")]
+
+
+# --- tools of the caller's side ---------------------------------------------------------------------------------------
+
+
+def asked_far(begin, **how):
+    """Reply 1 has wanted a tool of the caller's side and is done."""
+    talk = begin(**how).answering("Let me look. ")
+    assert talk.feed(wanted(remote=True), ev.ReplyGenerated(2.2, 1)) == [
+        act.RunTool(1, "a", "clock", "{}", remote=True),
+        act.FinishReply(1),
+    ]
+    return talk
+
+
+def test_a_tool_of_the_caller_s_side_ends_the_reply_and_nothing_hurries_it(begin):
+    talk = asked_far(begin, idle_s=None)
+    assert talk.advance(100.0) == []  # no time-out, no filler, no going on
+    assert talk.feed(ev.ReplyEnded(100.0, 1, "Let me look. ")) == [act.ReplyOver(1, "", "Let me look. ")]
+    assert [item.id for item in talk.conversation.history] == ["turn_1", "reply_1", "call_a"]
+    assert talk.conversation.core.history.messages()[-1].text == "No result yet."
+
+
+def test_its_result_is_welcome_however_late_and_stands_behind_its_call_in_the_prompt(begin):
+    talk = asked_far(begin, idle_s=None)
+    talk.feed(ev.ReplyEnded(3.0, 1, "Let me look. "), ev.TypedTurn(4.0, "Never mind.", reply=False))
+    assert talk.conversation.awaits_tool("a")
+    assert talk.feed(ev.ToolReturned(50.0, "a", "x" * (OUTPUT_CHARS_MAX + 1))) == talk.all(act.ContinueReply) == []
+    assert [item.id for item in talk.conversation.history] == ["turn_1", "reply_1", "call_a", "turn_2", "output_a"]
+    assert [m.role for m in talk.conversation.core.history.messages()[1:]] == ["user", "assistant", "tool", "user"]
+    assert len(talk.conversation.history[-1].output) == OUTPUT_CHARS_MAX
+    assert not talk.conversation.awaits_tool("a")
+    before = talk.conversation.history
+    talk.feed(ev.ToolReturned(51.0, "a", "again"))
+    assert talk.conversation.history == before
+
+
+def test_a_reply_on_request_goes_on_with_its_result(begin):
+    talk = asked_far(begin)
+    assert talk.conversation.awaits_tool("a")
+    assert talk.feed(ev.ToolReturned(2.5, "a", "17:00"), ev.ReplyRequested(2.6, "more")) == []
+    assert not talk.conversation.awaits_tool("a")
+    assert talk.feed(ev.ReplyEnded(3.0, 1, "Let me look. "))[-1] == act.BeginReply(2, 0, persona="test", tag="more")
+    assert talk.conversation.prompt(2)[-1] == Message("tool", "17:00", call_id="a")
+
+
+def test_tools_of_ours_in_the_same_round_are_waited_for(begin):
+    talk = begin().answering()
+    talk.feed(wanted(remote=True), wanted("b"), wanted("c", remote=True), ev.ReplyGenerated(2.2, 1))
+    assert talk.all(act.FinishReply) == [] and talk.conversation.awaits_tool("c")
+    assert talk.feed(ev.ToolReturned(2.4, "c", "3")) == []
+    assert talk.feed(ev.ToolReturned(2.5, "b", "2")) == [act.FinishReply(1)]
+    assert talk.reply.rounds[0].results == (("b", "2"), ("c", "3"))
+    talk.feed(ev.ToolReturned(2.6, "a", "1"), ev.ToolReturned(2.7, "none", "0"))
+    assert talk.reply.rounds[0].results == (("b", "2"), ("c", "3"), ("a", "1"))
+
+
+@pytest.mark.parametrize("generated", [False, True])
+def test_a_call_of_the_caller_s_side_outlives_the_cut_of_its_reply(begin, generated):
+    talk = begin().answering("Let me look. ")
+    talk.feed(wanted(remote=True, cancellable=True), *([ev.ReplyGenerated(2.2, 1)] if generated else []))
+    assert talk.feed(ev.InterruptRequested(2.5)) == [act.CancelReply(1, "stopped")]
+    talk.feed(ev.ReplyEnded(2.6, 1, "Let me", cut=True))
+    assert talk.conversation.awaits_tool("a")
+    talk.feed(ev.ToolReturned(9.0, "a", "17:00"))
+    assert [item.id for item in talk.conversation.history] == ["turn_1", "reply_1", "call_a", "output_a"]
+
+
+def test_a_result_for_a_call_that_was_taken_out_is_dropped(begin):
+    talk = asked_far(begin)
+    talk.feed(ev.ReplyEnded(3.0, 1, "Let me look. "), ev.ItemRemoved(4.0, "call_a"))
+    assert not talk.conversation.awaits_tool("a")
+    talk.feed(ev.ToolReturned(5.0, "a", "17:00"))
+    assert talk.said[-1] == ("agent", "Let me look.") and len(talk.conversation.history) == 2
+
+
+def test_a_reply_that_the_caller_s_side_ended_moves_and_still_ends(begin):
+    talk = asked_far(begin)
+    other = talk.moved_elsewhere()
+    other.feed(ev.ToolReturned(9.0, "a", "17:00"))
+    assert [item.id for item in other.conversation.history][-1] == "output_a"
