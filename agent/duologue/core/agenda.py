@@ -8,6 +8,7 @@ from duologue.core.events import CloseRequested, ItemInserted, ItemRemoved, Poli
 from duologue.core.floor import Happening
 from duologue.core.machines import TurnState
 from duologue.core.state import Core, QueuedReply, Reply, Timer
+from duologue.errors import ProtocolError
 
 # Ids that items without one derive from numbers they do not have.
 UNNAMED = ("", "turn_0", "reply_0")
@@ -84,6 +85,8 @@ def item_removed(core: Core, event: ItemRemoved) -> None:
 def policy_changed(core: Core, event: PolicyChanged) -> None:
     """Other numbers from now on. An open turn waits for a commit as soon as one is asked for, and silence is counted
     anew; a reply that a voice may not interrupt any more goes on."""
+    if problems := event.policy.problems():
+        raise ProtocolError("; ".join(problems))
     state, before = core.state, core.policy
     core.policy, core.history.policy = event.policy, event.policy.history
     turn = state.turn

@@ -88,7 +88,7 @@ from duologue.core.options import PLAIN, ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.state import Core, State, Timer
 from duologue.core.upgrade import from_version_1
-from duologue.errors import ProtocolError
+from duologue.errors import ConfigurationError, ProtocolError
 
 __all__ = ["Conversation", "Phase", "Timer"]
 
@@ -158,8 +158,13 @@ class Conversation:
     """
 
     def __init__(self, policy: Policy | None = None, *, instructions: str = "", persona: str = "") -> None:
-        """`instructions`: what every prompt begins with; `persona`: the name of who speaks."""
+        """`instructions`: what every prompt begins with; `persona`: the name of who speaks.
+
+        Raises `ConfigurationError` for a policy that no conversation can be held with.
+        """
         policy = policy or Policy()
+        if problems := policy.problems():
+            raise ConfigurationError("; ".join(problems))
         state = State(
             persona=persona,
         )
@@ -345,7 +350,7 @@ class Conversation:
             history = conversation.core.history
             history.system, history.summary = from_data(str, snapshot["system"]), from_data(str, snapshot["summary"])
             history.restore(from_data(Item, item) for item in snapshot["items"])
-        except (KeyError, TypeError) as error:
+        except (ConfigurationError, KeyError, TypeError) as error:
             raise ValueError(f"not a snapshot of a conversation: {error}") from error
         if wrong := invariant(conversation.core):
             raise ValueError(f"not a snapshot of a conversation: {'; '.join(wrong)}")

@@ -3,10 +3,12 @@
 `duologue.settings` nests these in the tree of settings; the core takes them as they are. All durations are seconds.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, fields
+from typing import Final, Literal
 
 _STRICT = {"extra": "forbid"}  # read by pydantic when the settings are parsed; the core itself never imports it
+
+SECONDS_MIN: Final = 0.02  # a frame: nothing that is set again and again can be shorter
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +154,20 @@ class Policy:
     reply: ReplyPolicy = field(default_factory=ReplyPolicy)
     history: HistoryPolicy = field(default_factory=HistoryPolicy)
     limits: LimitsPolicy = field(default_factory=LimitsPolicy)
+
+    def problems(self) -> list[str]:
+        """What no conversation can be held with, a sentence each: the settings' own bounds are narrower."""
+        found = []
+        for part in fields(self):
+            policy = getattr(self, part.name)
+            for field_ in fields(policy):
+                value = getattr(policy, field_.name)
+                if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 0:
+                    found.append(f"{part.name}.{field_.name} must not be below 0, got {value}")
+        for name, seconds in (
+            ("endpointing.turn_s_max", self.endpointing.turn_s_max),
+            ("reply.unheard_s_max", self.reply.unheard_s_max),
+        ):
+            if seconds < SECONDS_MIN:  # they are set anew when they pass, and time would stand still
+                found.append(f"{name} must be {SECONDS_MIN:g} s or more, got {seconds:g}")
+        return found

@@ -5,7 +5,11 @@ from dataclasses import FrozenInstanceError, fields, is_dataclass
 import pytest
 
 from duologue.core.barge_in import Verdict, judge_words
-from duologue.core.policy import BACKCHANNELS, STOP_WORDS, Policy
+from duologue.core.codec import to_data
+from duologue.core.conversation import Conversation
+from duologue.core.events import PolicyChanged
+from duologue.core.policy import BACKCHANNELS, STOP_WORDS, EndpointingPolicy, LimitsPolicy, Policy, ReplyPolicy
+from duologue.errors import ConfigurationError, ProtocolError
 
 
 def test_the_defaults_fit_together():
@@ -37,3 +41,24 @@ def test_policies_are_frozen_and_every_field_is_explained(part):
             setattr(value, field.name, None)
         if field.name not in ("backchannels", "stop_words"):  # explained at their tables
             assert f"`{field.name}`" in (type(value).__doc__ or ""), f"{part.name}.{field.name} is not explained"
+
+
+IMPOSSIBLE = [
+    (Policy(endpointing=EndpointingPolicy(turn_s_max=0.0)), "endpointing.turn_s_max must be 0.02 s or more, got 0"),
+    (Policy(reply=ReplyPolicy(unheard_s_max=0.001)), "reply.unheard_s_max must be 0.02 s or more, got 0.001"),
+    (Policy(limits=LimitsPolicy(idle_s=-1.0)), "limits.idle_s must not be below 0, got -1.0"),
+    (Policy(endpointing=EndpointingPolicy(patience=float("nan"))), "endpointing.patience must not be below 0, got nan"),
+]
+
+
+@pytest.mark.parametrize(("policy", "problem"), IMPOSSIBLE)
+def test_a_policy_under_which_time_would_stand_still_is_refused_wherever_it_comes_from(begin, policy, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        Conversation(policy)
+    talk = begin().voice()
+    before = talk.conversation.snapshot()
+    with pytest.raises(ProtocolError, match=problem):
+        talk.feed(PolicyChanged(1.0, policy))
+    assert talk.conversation.snapshot() == before
+    with pytest.raises(ValueError, match="not a snapshot" if "nan" not in problem else "reasonable size"):
+        Conversation.restore(Policy(), {**before, "policy": to_data(policy)})
