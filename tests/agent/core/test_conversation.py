@@ -413,6 +413,7 @@ ILLEGAL = {
     "turn 2 has owed turn 2, which is no earlier one": lambda state: state["turn"].update(owed=2),
     "reply 1 is live and cutting": lambda state: state["reply"].update(state="cutting"),
     "reply 1 is held and released: False": lambda state: state["reply"].update(released=False),
+    "reply 1 is held, and turn 2 is the hand's": lambda state: state["turn"].update(by_hand=True),
     "reply 1 is waiting and heard: True": lambda state: state["reply"].update(state="waiting"),
     "reply 1 to turn 9, of 1 to 2": lambda state: state["reply"].update(turn=9),
     "reply 1 is speculative, and turn 1 is not open": lambda state: state["reply"].update(
