@@ -142,7 +142,8 @@ class FinishReply(Action):
 
 @dataclass(frozen=True, slots=True)
 class ReplyOver(Action):
-    """Told once a reply: it is over, and `heard` of it was heard. `cut`: why it was cut, or empty."""
+    """Told once a reply: it is over, and `heard` of it was heard. `cut`: why it was cut, or empty. One that another
+    process takes over goes on under a new number there, with its tag; `heard` is the rest then."""
 
     reply: int
     tag: str

@@ -12,6 +12,7 @@ from duologue.errors import ProtocolError
 
 # Ids that items without one derive from numbers they do not have.
 UNNAMED = ("", "turn_0", "reply_0")
+NUMBERED = ("turn_", "reply_")  # what turns and replies of the conversation are called, now or later
 
 
 def settle(core: Core) -> None:
@@ -71,6 +72,8 @@ def summarised(core: Core, event: SummaryMade) -> None:
 def item_inserted(core: Core, event: ItemInserted) -> None:
     """An item, put in by its address; one without an id is given one. Raises `ProtocolError` where it can't stand."""
     item, number = event.item, core.state.inserted + 1
+    if item.id.startswith(NUMBERED) and item.id not in UNNAMED:
+        raise ProtocolError(f"{item.id!r} is the name of a turn or reply of the conversation's own")
     if item.id in UNNAMED:
         item = replace(item, id=f"item_{number}")
     core.shifted(core.history.insert(item, event.after))

@@ -9,11 +9,11 @@ import asyncio
 import math
 import threading
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
@@ -21,33 +21,30 @@ from duologue.core import events as ev
 from duologue.core.conversation import Conversation
 from duologue.core.history import Item
 from duologue.core.machines import Phase
-from duologue.core.messages import Message, ToolSpec
+from duologue.core.messages import ToolSpec
 from duologue.core.options import ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.words import mended
-from duologue.errors import DuologueError, InternalError, ProtocolError, StageError, TransportError
-from duologue.ports.asr import AsrContext
+from duologue.errors import DuologueError, ProtocolError, StageError, TransportError
 from duologue.ports.judge import JudgeContext
-from duologue.ports.llm import Llm, LlmRequest, Usage
+from duologue.ports.llm import LlmRequest, Usage
 from duologue.ports.transport import Transport
 from duologue.runtime import snapshot
-from duologue.runtime.cascade import CascadeSource
 from duologue.runtime.judging import Judging
 from duologue.runtime.meter import Meter
+from duologue.runtime.own_tasks import OwnTasks
+from duologue.runtime.personas import Personas
 from duologue.runtime.reply import ReplyContext
 from duologue.runtime.reply_player import ReplyPlayer
 from duologue.runtime.services import Services, Severity
 from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup, Spoken
-from duologue.runtime.shell import CarryOut, Observer, Shell
+from duologue.runtime.shell import CarryOut, Observer, Shell, as_ours
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
 from duologue.runtime.told_by_stages import refuse_a_stage_s
 from duologue.runtime.tool_runner import ToolRunner
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import HandedToTools
-
-PERSONAS_MAX: Final = 32  # of one session; each keeps its instructions and may keep a model
-END_S_MAX: Final = 5.0  # for tasks to stop when they are cancelled; a user's function may refuse to
 
 
 class Session(HandedToTools):
@@ -67,25 +64,24 @@ class Session(HandedToTools):
         self.error: DuologueError | None = None
         self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
         self._setup = setup
-        self._personas = {setup.persona.name: setup.persona}
-        self._persona = setup.persona  # who is to speak from the next turn or reply on
+        self._personas = Personas(setup.persona, setup.stages)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._failed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnTasks(self._fail)
         self._closed = asyncio.Event()
         self._shell = Shell(self._make_conversation(), self._crash)
-        services = Services(self.now, self._shell.post, self.note, self._spawn, self.meter)
+        services = Services(self.now, self._shell.post, self.note, self._tasks.spawn, self.meter)
         self._services = services
         stages = setup.stages
-        judged = JudgeContext(self.id, self._persona.language, self.output_rate_hz)
+        judged = JudgeContext(self.id, setup.persona.language, self.output_rate_hz)
         self._judging = Judging(stages.judges, judged, services)
         self._speech_input = SpeechInput(
             stages.vad,
             stages.asr,
             services,
             judging=self._judging,
-            asr_context=self._asr_context,
+            asr_context=lambda: self._personas.asr_context(self.id),
             on_deaf=self._deaf,
         )
         remote_tools = setup.remote_tools or snapshot.remote_tools(setup.snapshot or {})
@@ -101,21 +97,17 @@ class Session(HandedToTools):
         )
         self._shell.begin(setup.traced(self.id, self._trace_header), self._carry_out())  # last: it opens a file
 
-    def _asr_context(self) -> AsrContext:
-        persona = self._persona
-        return AsrContext(persona.language, persona.phrases, persona.languages, session=self.id)
-
     def _make_conversation(self) -> Conversation:
         setup = self._setup
         if setup.snapshot is None:
-            return Conversation(setup.policy, instructions=self._persona.instructions, persona=self._persona.name)
+            return Conversation(setup.policy, instructions=setup.persona.instructions, persona=setup.persona.name)
         return snapshot.restore(setup.policy, setup.snapshot)
 
     def _trace_header(self) -> dict[str, Any]:
         return {
             "session": self.id,
-            "stages": {**self._setup.stages.names(), "llm": f"{self._llm.name} ({self._llm.model})"},
-            "is_language_model": self._llm.is_language_model,
+            "stages": {**self._setup.stages.names(), "llm": f"{self._personas.llm.name} ({self._personas.llm.model})"},
+            "is_language_model": self._personas.llm.is_language_model,
             "conversation": self.conversation.snapshot(),
         }
 
@@ -143,16 +135,16 @@ class Session(HandedToTools):
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        if not self._llm.is_language_model:
-            self.note("llm", f"{self._llm.name} is no language model: it answers from sample dialogues")
+        if not self._personas.llm.is_language_model:
+            self.note("llm", f"{self._personas.llm.name} is no language model: it answers from sample dialogues")
         self._judging.begin()
-        self._spawn(self._run_transport())
+        self._tasks.spawn(self._run_transport())
         if accompany := getattr(self.transport, "accompany", None):
-            self._spawn(accompany(self))
+            self._tasks.spawn(accompany(self))
         if self._setup.snapshot is not None:
             self._shell.drain(lambda: self._shell.take_over(self._revive))
-        elif self._persona.greeting:
-            self.say(self._persona.greeting)
+        elif self._setup.persona.greeting:
+            self.say(self._setup.persona.greeting)
         self._shell.rearm()
         return self
 
@@ -214,31 +206,12 @@ class Session(HandedToTools):
             await self._tool_runner.finish()
         finally:
             self._speech_input.close_all()
-            pending = list(self._tasks)
-            for task in pending:
-                task.cancel()
-            if pending and (stuck := (await asyncio.wait(pending, timeout=END_S_MAX))[1]):
-                self.note(
-                    "internal",
-                    f"{len(stuck)} tasks did not stop when they were cancelled, and are left behind",
-                    "error",
-                )
+            if stuck := await self._tasks.end():
+                self.note("internal", f"{stuck} tasks were cancelled, did not stop and are left behind", "error")
             self.trace.close()
             if self.trace.lost:
                 self._shell.tell(Note(self.now(), "trace", self.trace.lost, "error"))
             self._over()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """A task that belongs to the session: its failure is the session's, and it ends with it."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._task_done)
-        return task
-
-    def _task_done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
 
     def _playout_failed(self, error: Exception) -> None:
         self._fail(error if isinstance(error, DuologueError) else TransportError(f"{type(error).__name__}: {error}"))
@@ -248,14 +221,14 @@ class Session(HandedToTools):
         if self._closed.is_set() or self._failed:
             return
         self._failed = True
-        self.error = _as_ours(error)
+        self.error = as_ours(error)
         self.note("transport" if isinstance(error, TransportError) else "internal", str(self.error), "error")
         self._shell.post(ev.CloseRequested(self.now(), f"failed: {self.error}", finish=False))
 
     def _crash(self, error: BaseException) -> None:
         """The core or one of its actions broke: say so and end, rather than hang."""
-        self.error = self.error or _as_ours(error)
-        self.note("internal", str(_as_ours(error)), "error")
+        self.error = self.error or as_ours(error)
+        self.note("internal", str(as_ours(error)), "error")
         reply, heard = self._reply_player.silence()
         with suppress(Exception):  # it may be broken past that, too; then what was heard is lost with it
             self.conversation.feed(ev.ReplyEnded(max(self.now(), self.conversation.now), reply, heard, cut=True))
@@ -467,11 +440,10 @@ class Session(HandedToTools):
 
         Raises `ProtocolError` beyond 32 personas in one session.
         """
-        if len(self._personas) >= PERSONAS_MAX and persona.name not in self._personas:
-            raise ProtocolError(f"{PERSONAS_MAX} personas have spoken in this session", hint="Take one of them again")
+        self._personas.check(persona)
         greeting = persona.greeting if greet else ""
         self.post(ev.PersonaChanged(self.now(), persona.name, persona.instructions, greeting))
-        self._personas[persona.name] = self._persona = persona
+        self._personas.follow(persona)
 
     def hand_off(self, persona: Persona) -> None:
         """ "I transfer you": another persona takes over and greets, in its own voice."""
@@ -479,19 +451,11 @@ class Session(HandedToTools):
 
     # --- what the core's actions mean -----------------------------------------------------------------------------
 
-    @property
-    def _llm(self) -> Llm:
-        return self._persona.llm or self._setup.stages.llm
-
     def _reply_context(self, action: act.BeginReply) -> ReplyContext:
-        """What a reply is made with: all of it its own persona's, whoever is to speak next."""
-        persona, stages = self._personas.get(action.persona, self._persona), self._setup.stages
-        speech = persona.speech_in(self.conversation.language)
-        if action.options.voice is not None:
-            speech = replace(speech, voice=action.options.voice)
+        speech = self._personas.speech(action, self.conversation.language)
         return ReplyContext(
             services=self._services,
-            source=stages.reply_source or CascadeSource(persona.llm or stages.llm, stages.tts),
+            source=self._personas.source(action),
             speech=replace(speech, sample_rate_hz=self.output_rate_hz),
             session=self.id,
             tool_traits=self._tool_runner.traits,
@@ -526,23 +490,8 @@ class Session(HandedToTools):
 
     def _summarise(self, action: act.SummariseHistory) -> None:
         messages = tuple(self.conversation.to_summarise(action.items))
-        self._spawn(self._summary(action.items, messages))
-
-    async def _summary(self, items: int, messages: tuple[Message, ...]) -> None:
-        text = ""
-        try:
-            text = await summarise(self._llm, messages, self.meter)
-        except DuologueError as error:
-            self.note("llm", f"no summary, an extract takes its place: {error}", "warning")
-        self._shell.post(ev.SummaryMade(self.now(), items, text))
+        self._tasks.spawn(summarise(self._personas.llm, messages, action.items, self._services))
 
     def _close_session(self, action: act.CloseSession) -> None:
         self._reply_player.silence()
         self._over()
-
-
-def _as_ours(error: BaseException) -> DuologueError:
-    """`error` as one of our tree; a step that the core refuses to its own shell is our fault."""
-    if isinstance(error, DuologueError) and not isinstance(error, ProtocolError):
-        return error
-    return InternalError(f"{type(error).__name__}: {error}", hint="Please report it with the trace")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from duologue.core.actions import Action
 from duologue.core.conversation import Conversation
 from duologue.core.events import Event, HeardSoFar
-from duologue.errors import ProtocolError
+from duologue.errors import DuologueError, InternalError, ProtocolError
 from duologue.runtime.broadcast import Broadcast
 from duologue.runtime.overruns import Overruns
 from duologue.runtime.services import Severity
@@ -207,3 +207,10 @@ class Shell:
             self.drain(lambda: self.advance(max(now, due)))
         except ProtocolError as error:  # nobody to tell it to: a deadline of its own is what the core must know
             self._on_crash(error)
+
+
+def as_ours(error: BaseException) -> DuologueError:
+    """`error` as one of our tree; a step that the core refuses to its own shell is our fault."""
+    if isinstance(error, DuologueError) and not isinstance(error, ProtocolError):
+        return error
+    return InternalError(f"{type(error).__name__}: {error}", hint="Please report it with the trace")

@@ -3,10 +3,12 @@
 from contextlib import aclosing
 from typing import Final
 
+from duologue.core.events import SummaryMade
 from duologue.core.messages import Message
+from duologue.errors import DuologueError
 from duologue.ports.llm import Llm, LlmRequest, TextDelta, Usage
 from duologue.runtime.cascade import LLM_STALL_S_MAX
-from duologue.runtime.meter import Meter
+from duologue.runtime.services import Services
 from duologue.runtime.watched import watched
 
 OUTPUT_TOKENS_MAX: Final = 400
@@ -16,15 +18,24 @@ SUMMARISE: Final = (
 )
 
 
-async def summarise(llm: Llm, messages: tuple[Message, ...], meter: Meter) -> str:
-    """The summary of `messages` by `llm`. Raises `DuologueError`."""
+async def summarise(llm: Llm, messages: tuple[Message, ...], items: int, services: Services) -> None:
+    """Post the summary by `llm` of the first `items` items, which are `messages`; an empty one where that fails."""
+    text = ""
+    try:
+        text = await _summary(llm, messages, services)
+    except DuologueError as error:
+        services.note("llm", f"no summary, an extract takes its place: {error}", "warning")
+    services.post(SummaryMade(services.now(), items, text))
+
+
+async def _summary(llm: Llm, messages: tuple[Message, ...], services: Services) -> str:
     request = LlmRequest((*messages, Message("user", SUMMARISE)), output_tokens_max=OUTPUT_TOKENS_MAX)
     text = ""
-    meter.requests += 1
+    services.meter.requests += 1
     async with aclosing(watched("llm", llm.stream(request), LLM_STALL_S_MAX)) as stream:
         async for item in stream:
             if isinstance(item, TextDelta):
                 text += item.text
             elif isinstance(item, Usage):
-                meter.usage(item)
+                services.meter.usage(item)
     return text

@@ -8,7 +8,8 @@ from duologue.core import events as ev
 from duologue.core.history import AgentItem
 from duologue.errors import ProtocolError
 from duologue.ports.tts import SpeechRequest
-from duologue.runtime.session import PERSONAS_MAX, Session
+from duologue.runtime.personas import PERSONAS_MAX
+from duologue.runtime.session import Session
 from duologue.runtime.session_setup import Persona
 from duologue.testing.scripted_llm import ScriptedLlm, ScriptedReply
 from duologue.testing.virtual_time import pass_time
