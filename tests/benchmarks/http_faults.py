@@ -224,7 +224,7 @@ def heard_in(events: Sequence[SessionEvent]) -> list[str]:
         if isinstance(event, act.SpeakFiller):
             heard.append(f"[{event.text}]")
         elif isinstance(event, ev.ReplyEnded) and event.heard.strip():
-            in_history = event.reply not in begun or begun[event.reply].in_history
+            in_history = event.reply not in begun or begun[event.reply].options.in_history
             heard.append(event.heard.strip() if in_history else f"[{event.heard.strip()}]")
     return heard
 

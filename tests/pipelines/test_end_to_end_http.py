@@ -144,11 +144,15 @@ def call(
 
 
 def said(session: Session) -> list[tuple[str, str]]:
-    return [
-        ("user" if isinstance(item, UserItem) else "agent", item.text)
-        for item in session.conversation.history
-        if isinstance(item, UserItem | AgentItem)
-    ]
+    """Who said what: a reply's stretches before and behind its tools as one."""
+    told: dict[str, tuple[str, str]] = {}
+    for item in session.conversation.history:
+        if isinstance(item, UserItem):
+            told[item.id] = ("user", item.text)
+        elif isinstance(item, AgentItem):
+            _, before = told.get(f"reply {item.reply}", ("agent", ""))
+            told[f"reply {item.reply}"] = ("agent", f"{before} {item.text}".strip())
+    return list(told.values())
 
 
 def test_an_interruption_closes_the_connection_and_the_server_sees_it() -> None:

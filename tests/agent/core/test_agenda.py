@@ -60,7 +60,8 @@ def test_items_without_an_id_are_given_one_that_stays_in_another_process(begin):
     ("item", "after", "problem"),
     [
         (NOTE, "nowhere", "there is no item 'nowhere'"),
-        (SystemItem("x", id="turn_1"), None, "an item can't be called 'turn_1'"),
+        (SystemItem("x", id="turn_1"), None, "'turn_1' is the name of a turn or reply of the conversation's own"),
+        (AgentItem(7, "not yet"), None, "'reply_7' is the name of a turn or reply of the conversation's own"),
         (SystemItem("x", id="root"), None, "an item can't be called 'root'"),
         (OutputItem("c", "17:00"), None, "no call 'c' waits for a result"),
         (OutputItem("c", "17:00"), "root", "no call 'c' waits for a result"),

@@ -266,7 +266,7 @@ def test_a_session_handed_over_speaks_as_the_pack_that_it_was_given_last(pirate,
         state["conversation"]["state"]["next_persona"][0] = name
         transport = MemoryTransport(hang_up=1.0)
         async with agent.session(transport, snapshot=state) as session:
-            persona = session._persona.name
+            persona = session._personas.following.name
             await session.wait_closed()
         return persona, [entry["text"] for _, kind, entry in session.trace.entries if kind == "note"]
 

@@ -102,8 +102,8 @@ def test_a_task_that_crashes_ends_the_session_with_an_internal_error(call, until
         async def broken():
             raise ZeroDivisionError("division by zero")
 
-        session._spawn(broken())
-        session._spawn(broken())  # the first is the one that counts
+        session._tasks.spawn(broken())
+        session._tasks.spawn(broken())  # the first is the one that counts
 
     done = call(ASK, ["tell me a story"], during=during).go()
     assert isinstance(done.session.error, InternalError)
