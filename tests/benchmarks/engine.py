@@ -42,7 +42,7 @@ def measure(effort: Effort, minutes: float, say: Say) -> list[Contender]:
         for mode, arguments in _runs(effort, minutes if name == "default" else 0).items():
             say(f"{column.name}: {mode}")
             try:
-                column.figures |= read(mode, _run([mode, name, *arguments]))
+                column.figures |= read(mode, ours([mode, name, *arguments]))
             except RuntimeError as error:
                 column.notes.append(f"{mode}: {error}")
         if (growth := column.figures.get("growth")) and growth.provisional:
@@ -95,7 +95,8 @@ def vendors_loaded() -> set[str]:
     return {name for name in loaded if not name.startswith("_sysconfigdata")}  # Python's own, named after the machine
 
 
-def _run(arguments: list[str]) -> Mapping[str, Any]:
+def ours(arguments: list[str]) -> Mapping[str, Any]:
+    """What `benchmarks.ours` prints in a process of its own. Raises `RuntimeError` with its last words."""
     result: Mapping[str, Any] = json.loads(_python("-m", "benchmarks.ours", *arguments))
     return result
 

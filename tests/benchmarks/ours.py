@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.stages import LONG_REPLY, SHORT_REPLY, Script, voice
-from duologue.audio import FRAME_SECONDS
+from duologue.audio import FRAME_SECONDS, OUTPUT_RATE_HZ
 from duologue.core.conversation import Phase
 from duologue.core.history import AgentItem
 from duologue.measure import ActMeasured, Mark, UtteranceKind, audible_spans, measure
@@ -86,7 +86,9 @@ async def stages_ms(script: Script) -> float:
             async for item in items:
                 if isinstance(item, TextDelta) and (chunks := chunker.push(item.text)):
                     break
-        async with aclosing(script.tts.synthesise(SpeechRequest(chunks[0]))) as items:
+        async with aclosing(
+            script.tts.synthesise(SpeechRequest(chunks[0], sample_rate_hz=script.output_rate_hz))
+        ) as items:
             async for item in items:
                 if isinstance(item, SpeechAudio):
                     break
@@ -96,7 +98,7 @@ async def stages_ms(script: Script) -> float:
 
 async def latency(configuration: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Question and answer, over and over."""
-    script = Script(SHORT_REPLY)
+    script = Script(SHORT_REPLY, asked.output_rate_hz)
     call = Call(script, configuration, record=True)
     async with call.session:
         await asyncio.sleep(0.5)
@@ -126,7 +128,7 @@ def _response_s(act: ActMeasured) -> float | None:
 
 async def barge(configuration: str, asked: argparse.Namespace) -> dict[str, Any]:
     """Interrupt long replies at any point; compare what the history keeps with what was played."""
-    call = Call(Script(LONG_REPLY), configuration, record=True)
+    call = Call(Script(LONG_REPLY, asked.output_rate_hz), configuration, record=True)
     off: list[float] = []
     async with call.session:
         await asyncio.sleep(0.5)
@@ -149,7 +151,7 @@ async def noise(configuration: str, asked: argparse.Namespace) -> dict[str, Any]
     dead_air: list[float | None] = []
     lost: list[float] = []
     for index in range(asked.turns):
-        call = Call(Script(LONG_REPLY), configuration, record=True)
+        call = Call(Script(LONG_REPLY, asked.output_rate_hz), configuration, record=True)
         async with call.session:
             await asyncio.sleep(0.2)
             await call.speak("turn", voice(0.8))
@@ -237,7 +239,7 @@ async def memory(configuration: str, asked: argparse.Namespace) -> dict[str, Any
 
 def _converse(group: asyncio.TaskGroup, configuration: str, asked: argparse.Namespace) -> list[Call]:
     """Begin the sessions, each a little after the one before, as tasks of `group`."""
-    script = Script(SHORT_REPLY)
+    script = Script(SHORT_REPLY, asked.output_rate_hz)
     calls = [Call(script, configuration, record=False) for _ in range(asked.sessions)]
     speech = voice(2.0)
 
@@ -293,6 +295,7 @@ if __name__ == "__main__":
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--sessions", type=int, default=25)
     parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--output-rate-hz", type=int, default=OUTPUT_RATE_HZ)
     arguments = parser.parse_args()
     result = asyncio.run(MODES[arguments.mode](arguments.configuration, arguments))
     sys.stdout.write(json.dumps(result) + "\n")

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, INPUT_RATE_HZ
+from duologue.audio import FRAME_SAMPLES, FRAME_SECONDS, INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from duologue.core.policy import EndpointingPolicy, Policy
 from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.testing.scripted_asr import ScriptedAsr, Utterance
@@ -32,9 +32,11 @@ def voice(seconds: float, seed: int = 0) -> bytes:
 
 
 class Script:
-    """The stages of one run. `heard`: what the recogniser will take the next turn for."""
+    """The stages of one run. `heard`: what the recogniser will take the next turn for. `output_rate_hz`: of the
+    agent's audio."""
 
-    def __init__(self, reply: str) -> None:
+    def __init__(self, reply: str, output_rate_hz: int = OUTPUT_RATE_HZ) -> None:
+        self.output_rate_hz = output_rate_hz
         self.heard = QUESTION
         self.asr = ScriptedAsr(lambda _: Utterance(self.heard, final_delay_s=0.0, whole_text_in_finals=True))
         self.llm = ScriptedLlm(lambda _: ScriptedReply(reply, first_token_s=0.2, token_s=0.02))
@@ -48,7 +50,8 @@ class Script:
         policy = Policy()
         if configuration == "tuned":
             policy = Policy(endpointing=EndpointingPolicy(complete_s=0.2, neutral_s=0.2, incomplete_s=0.2))
-        return SessionSetup(self.stages, Persona("bench", "You are a test."), policy)
+        persona = Persona("bench", "You are a test.")
+        return SessionSetup(self.stages, persona, policy, output_rate_hz=self.output_rate_hz)
 
     def forget(self) -> None:
         """Drop the stages' own records, which would be counted as the engine's memory."""
