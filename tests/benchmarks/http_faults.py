@@ -207,7 +207,11 @@ async def _three_questions(
         case.name,
         tuple(heard_in(events)),
         tuple(told_in(events)),
-        tuple(("caller" if hasattr(item, "turn") else "agent", item.text) for item in items),
+        tuple(
+            ("caller" if isinstance(item, UserItem) else "agent", item.text)
+            for item in items
+            if isinstance(item, UserItem | AgentItem)
+        ),
         first,
         last,
         str(session.error or ""),

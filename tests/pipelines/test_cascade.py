@@ -164,7 +164,9 @@ def test_a_named_stage_that_is_not_there_says_what_to_install(build: Build, monk
 def test_a_pack_is_spoken_in_its_voice_and_the_settings_voice_goes_first(build: Build) -> None:
     pack = find_pack("assistant")
     persona = build().persona(pack, Settings(language="zh"))
-    assert persona.language == "zh" and persona.instructions == pack.system("zh") and persona.phrases == pack.phrases("zh")
+    assert (
+        persona.language == "zh" and persona.instructions == pack.system("zh") and persona.phrases == pack.phrases("zh")
+    )
     assert persona.greeting == pack.greeting("zh") and persona.speech.language == "zh"
     assert isinstance(persona.llm, RehearsalLlm)
     mine = Settings(tts=StageChoice(use="espeak", voice="en-gb"))
