@@ -27,6 +27,7 @@ from duologue.audio import Samples, write_wav
 from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.core.conversation import Phase
+from duologue.core.history import AgentItem, UserItem
 from duologue.ports.tts import Tts
 from duologue.runtime.session_setup import Note, SessionEvent
 from duologue.testing.memory_transport import MemoryTransport
