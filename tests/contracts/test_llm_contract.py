@@ -149,7 +149,7 @@ def test_the_kit_sees_a_tool_choice_that_is_not_heeded(calls: tuple[ToolCall, ..
 
 
 class Lingering(ScriptedLlm):
-    """Its far side goes on after the stream was closed."""
+    """Its endpoint goes on after the stream was closed."""
 
     @property
     def open_streams(self) -> int:
@@ -158,7 +158,7 @@ class Lingering(ScriptedLlm):
 
 def test_the_kit_sees_a_connection_that_stays_open() -> None:
     llm = Lingering([REPLY], cycle=True)
-    with pytest.raises(AssertionError, match="go on at the far side"):
+    with pytest.raises(AssertionError, match="go on at the endpoint"):
         virtual_time.run(contract.closes_at_once(LlmCase(lambda: llm, streams_open=lambda: llm.open_streams)))
 
 

@@ -16,7 +16,7 @@ PROMISES = {
     "03_wav_conversation.py": ["'How do rockets fly?': answered after", "the agent went on after", "was silent after"],
     "04_own_asr_plugin.py": ["agent: A ticket is twelve dollars."],
     "05_test_in_virtual_time.py": ["answered after 0.", "silent after 0.0"],
-    "06_hand_over.py": ["state: ", "UserItem   How do I get to the station?", "on your right."],
+    "06_migrate.py": ["state: ", "UserItem   How do I get to the station?", "on your right."],
 }
 
 

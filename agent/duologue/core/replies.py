@@ -10,7 +10,7 @@ from duologue.core.machines import ReplyStep
 from duologue.core.state import Core, Reply, Timer
 from duologue.errors import ProtocolError
 
-CUT_CONFIRM_S_MAX = 1.0  # a far side that does not answer a cut by then is taken at its last report
+CUT_CONFIRM_S_MAX = 1.0  # a remote player that does not answer a cut by then is taken at its last report
 
 
 def begin(core: Core, reply: Reply) -> None:
@@ -108,7 +108,7 @@ def failed(core: Core, event: ReplyFailed) -> None:
 
 
 def heard_corrected(core: Core, event: HeardCorrected) -> None:
-    """The far side says late how much of a reply it played."""
+    """The remote player says late how much of a reply it played."""
     if core.history.correct_agent(event.reply, event.heard):
         core.do(TruncateHistory(event.reply, event.heard))
 

@@ -38,7 +38,7 @@ def restore(policy: Policy, snapshot: Mapping[str, Any]) -> Conversation:
 
 
 def remote_tools(snapshot: Mapping[str, Any]) -> tuple[ToolSpec, ...]:
-    """What the far side offered when `snapshot` was taken."""
+    """What the caller's side offered when `snapshot` was taken."""
     try:
         return tuple(
             ToolSpec(str(spec["name"]), str(spec["description"]), dict(spec["parameters"]))

@@ -1,4 +1,4 @@
-"""The tools of a session: ours, run in tasks beside each other, and those that the far side runs."""
+"""The tools of a session: ours, run in tasks beside each other, and those that the caller's side runs."""
 
 import asyncio
 from collections.abc import Iterable
@@ -34,13 +34,13 @@ class ToolRunner:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """All tools as the model sees them; where both sides have one of a name, the far side's."""
+        """All tools as the model sees them; where both sides have one of a name, the caller's side's."""
         ours = (tool.spec for name, tool in self._tools.items() if name not in self._remote)
         return (*ours, *self._remote.values())
 
     @property
     def remote(self) -> tuple[ToolSpec, ...]:
-        """Those of the far side."""
+        """Those of the caller's side."""
         return tuple(self._remote.values())
 
     def traits(self, name: str) -> ReplyTools:
@@ -50,7 +50,7 @@ class ToolRunner:
         return self._tools[name].traits if name in self._tools else ReplyTools()
 
     def set_remote(self, specs: Iterable[ToolSpec]) -> None:
-        """The far side offers these tools from now on."""
+        """The caller's side offers these tools from now on."""
         self._remote = {spec.name: spec for spec in specs}
 
     def unique_id(self, call_id: str) -> str:
@@ -66,7 +66,7 @@ class ToolRunner:
         return unique
 
     def run(self, action: RunTool) -> None:
-        """Start a tool of ours. One of the far side is sent over by whoever reads the session's events."""
+        """Start a tool of ours. One of the caller's side is sent over by whoever reads the session's events."""
         if not action.remote:
             self._running[action.call_id] = (action, self._services.spawn(self._run(action)))
 

@@ -65,7 +65,7 @@ class Line(Protocol):
 
     def strikes(self, fault: str) -> bool: ...
 
-    def hand_over(self) -> None: ...
+    def migrate(self) -> None: ...
 
 
 class Caller:
@@ -99,8 +99,8 @@ class Caller:
         self._next(rng.uniform(0.3, 4.0), self._take_floor)
         if rng.random() < 0.08:
             world.plan(rng.uniform(3.0, 40.0), self._hang_up)
-        if "handover" in world.scenario.faults:
-            world.plan(rng.uniform(1.0, 25.0), world.hand_over)
+        if "migration" in world.scenario.faults:
+            world.plan(rng.uniform(1.0, 25.0), world.migrate)
         if "hand clumsy" in world.scenario.faults:
             world.plan(rng.uniform(0.5, 6.0), self._fumble)
 

@@ -149,7 +149,7 @@ class SnapshotsRoundTrip(Checker):
     rule = "A snapshot, restored from its JSON, is the same snapshot."
 
     def taken_over(self) -> None:
-        given, taken = self.watch.handed[-1]
+        given, taken = self.watch.moved[-1]
         if given != taken:
             differing = [key for key in given if given[key] != taken.get(key)]
             self.blame(f"the restored snapshot differs in {differing}")

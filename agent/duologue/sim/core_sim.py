@@ -32,7 +32,7 @@ def log(seed: int) -> Iterator[str]:
     """The conversation of `seed`, told step by step: the same lines, to the byte, every time."""
     world = hold(seed)
     scenario = world.scenario
-    yield f"seed {seed}: faults {', '.join(sorted(scenario.faults)) or 'none'}; far side {scenario.far_side}"
+    yield f"seed {seed}: faults {', '.join(sorted(scenario.faults)) or 'none'}; remote player {scenario.remote}"
     yield f"policy {encode_plain(scenario.policy)}"
     for step in world.watch.steps:
         told = encode_plain(step.payload) if step.kind == "event" else step.kind

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from duologue.sim.world import World
 
 CHARS_A_SECOND: Final = 14.0
-FAR_REPORT_EVERY_S: Final = 0.5
+REMOTE_REPORT_EVERY_S: Final = 0.5
 STALL_S: Final = 45.0  # as in the runtime
 
 PIECES: Final = (
@@ -171,7 +171,7 @@ class ModelledReplies:
             self._wake()
 
     def cancel(self, number: int) -> None:
-        """Silence for good, and a word on how much was heard, from here or from the far side."""
+        """Silence for good, and a word on how much was heard, from here or from the remote player."""
         world = self._world
         made = self._made.pop(number, None)
         heard = ""
@@ -181,17 +181,17 @@ class ModelledReplies:
             self._stop()
             heard = made.heard(made.offset_s)
             self.playing = None
-        if made and world.scenario.far_side and made.heard_told:
-            self._far_side_confirms(made, heard)
+        if made and world.scenario.remote and made.heard_told:
+            self._remote_confirms(made, heard)
         else:
             world.post(ev.ReplyEnded(world.now, number, heard, cut=True))
 
-    def _far_side_confirms(self, made: ModelledReply, heard: str) -> None:
+    def _remote_confirms(self, made: ModelledReply, heard: str) -> None:
         world = self._world
-        if world.strikes("far side mute"):
+        if world.strikes("remote mute"):
             return
         delay_s = 2 * world.scenario.network_s
-        if world.strikes("far side late"):
+        if world.strikes("remote late"):
             delay_s += world.rng.uniform(1.0, 3.0)
         event = ev.ReplyEnded if world.rng.random() < 0.8 or delay_s < 1.0 else None
         if event:
@@ -350,8 +350,8 @@ class ModelledReplies:
         world.later(left_s, self._piece_over, made, self._play_number)
         if not made.heard_told:
             made.heard_told = True
-            if world.scenario.far_side:
-                world.later(FAR_REPORT_EVERY_S, self._far_side_reports, made)
+            if world.scenario.remote:
+                world.later(REMOTE_REPORT_EVERY_S, self._remote_reports, made)
             world.caller.agent_heard(made.number, made.turn)
             world.post(ev.ReplyHeard(world.now, made.number))
         if made is self.playing and made.complete and not made.waiting:
@@ -372,16 +372,16 @@ class ModelledReplies:
         world.caller.agent_over(made.number)
         world.post(ev.ReplyEnded(world.now, made.number, made.heard(0.0)))
 
-    def _far_side_reports(self, made: ModelledReply) -> None:
+    def _remote_reports(self, made: ModelledReply) -> None:
         """Reports reach us with the network's delay: they tell of a moment that is over."""
         world = self._world
         if made.cancelled or made is not self.playing:
             return
-        if not world.strikes("far side mute"):
+        if not world.strikes("remote mute"):
             at = self._position(made)
             heard, rest_s = made.heard(at), made.rest_s(at)
             world.later(world.scenario.network_s, self._report_arrives, made, heard, rest_s)
-        world.later(FAR_REPORT_EVERY_S, self._far_side_reports, made)
+        world.later(REMOTE_REPORT_EVERY_S, self._remote_reports, made)
 
     def _report_arrives(self, made: ModelledReply, heard: str, rest_s: float) -> None:
         if made is self.playing:

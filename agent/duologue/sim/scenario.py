@@ -41,13 +41,13 @@ FAULTS: Final = {
     "tool failing": 0.2,
     "tool silent": 0.15,
     "tool late": 0.15,
-    "far side late": 0.3,
-    "far side mute": 0.2,
+    "remote late": 0.3,
+    "remote mute": 0.2,
     "summary failing": 0.3,
     "loop late": 0.2,
     "hand clumsy": 0.15,
     "reply late": 0.15,
-    "handover": 0.2,
+    "migration": 0.2,
     "frames lost": 0.25,
     "frames late": 0.25,
 }
@@ -58,7 +58,7 @@ SOUND_SHARE: Final = 0.1  # of the conversations have no fault at all
 class Scenario:
     """One conversation's circumstances.
 
-    `turns`: how often the caller means to take the floor. `far_side`: the caller's side plays the audio and reports.
+    `turns`: how often the caller means to take the floor. `remote`: the caller's side plays the audio and reports.
     `push_to_talk`: how turns are ended at first. `tools`: how often a reply uses tools. `ending`: who ends the talk:
     `hang up`, `goodbye` (a close that lets the agent finish), `idle` (the caller has fallen asleep).
     """
@@ -66,7 +66,7 @@ class Scenario:
     policy: Policy
     faults: frozenset[str]
     turns: int
-    far_side: bool
+    remote: bool
     push_to_talk: bool
     greeting: bool
     tools: float
@@ -96,7 +96,7 @@ def draw_scenario(rng: random.Random) -> Scenario:
         policy=draw_policy(rng),
         faults=faults,
         turns=rng.randint(1, 6),
-        far_side=rng.random() < 0.3,
+        remote=rng.random() < 0.3,
         push_to_talk=rng.random() < 0.12,
         greeting=rng.random() < 0.5,
         tools=rng.choice((0.0, 0.0, 0.15, 0.4)),

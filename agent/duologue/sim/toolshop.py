@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Toolshop:
-    """Tools of ours and of the far side: quick, slow, failing, silent, or late although they were stopped."""
+    """Tools of ours and of the remote player: quick, slow, failing, silent, or late although they were stopped."""
 
     def __init__(self, world: "World") -> None:
         self._world = world

@@ -50,7 +50,7 @@ class TraceWorld:
         if line["kind"] == "advance":
             step = Step("advance", float(line["until"]), None, conversation.advance(float(line["until"])))
         elif line["kind"] == "take_over":
-            self.watch.handed_over(self.begun, conversation.snapshot())
+            self.watch.migrated(self.begun, conversation.snapshot())
             step = Step("take_over", at, self.begun, conversation.take_over())
         else:
             event = decode({key: value for key, value in line.items() if key != "kind"})

@@ -118,7 +118,7 @@ class Watch:
         self.violations: list[Violation] = []
         self.steps: list[Step] = []
         self.cut_replies: set[int] = set()
-        self.handed: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self.moved: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.checkers = [kind(self) for kind in checkers]
         self._hooks: dict[type, list[Hook]] = {}
         for checker in self.checkers:
@@ -191,9 +191,9 @@ class Watch:
         for hook in self._settled:
             hook(step)
 
-    def handed_over(self, given: dict[str, Any], taken: dict[str, Any]) -> None:
+    def migrated(self, given: dict[str, Any], taken: dict[str, Any]) -> None:
         """The session goes on in another process: what was given, and what that one made of it."""
-        self.handed.append((given, taken))
+        self.moved.append((given, taken))
         for checker in self.checkers:
             checker.taken_over()
 

@@ -90,7 +90,7 @@ def log(seed: int) -> Iterator[str]:
         held = Held(seed, Path(folder))
         if held.world:
             scenario = held.world.scenario
-            yield f"seed {seed}: faults {', '.join(sorted(scenario.faults)) or 'none'}; far side {scenario.far_side}"
+            yield f"seed {seed}: faults {', '.join(sorted(scenario.faults)) or 'none'}; remote player {scenario.remote}"
             yield f"policy {encode_plain(scenario.policy)}"
         for path in sorted(Path(folder).iterdir()):
             yield f"process {path.stem}"

@@ -41,7 +41,7 @@ SECONDS_MAX: Final = 300.0  # of one conversation
 REPORT_EVERY_S: Final = 0.25
 VOICE: Final = 6000  # level of the caller's voice
 SAMPLED_EVERY_S: Final = 1.0  # how often bounds are looked at
-FAR_TOOL: Final = ToolSpec("camera", "What the caller's camera shows.", {"type": "object", "properties": {}})
+REMOTE_TOOL: Final = ToolSpec("camera", "What the caller's camera shows.", {"type": "object", "properties": {}})
 HANDOVER_GAP_S: Final = 0.5
 
 
@@ -191,10 +191,10 @@ class WholeWorld:
         if not self.closed:
             self.transport.event(event)
 
-    def hand_over(self) -> None:
+    def migrate(self) -> None:
         """The session shall go on in another process."""
         if not self.closed and self._moved is None:
-            self.tally.fault("handover")
+            self.tally.fault("migration")
             self._moved = self.session.snapshot()
             self.transport.hang_up()
 
@@ -212,7 +212,7 @@ class WholeWorld:
             stages=Stages(vad_of(self), self.asr, self.llm, self.tts),
             persona=Persona("first", self.scenario.system, "Hello there." if self.scenario.greeting else ""),
             tools=tools_of(self),
-            remote_tools=(FAR_TOOL,),
+            remote_tools=(REMOTE_TOOL,),
         )
         self._loop.call_later(SECONDS_MAX, self._too_long)
         snapshot: dict[str, Any] | None = None
@@ -264,7 +264,7 @@ class WholeWorld:
         )
 
     def _make_transport(self) -> SimTransport | RemoteSimTransport:
-        if not self.scenario.far_side:
+        if not self.scenario.remote:
             return SimTransport(self, **self._frame_faults())
         return RemoteSimTransport(self, can_hold=self.seed // len(OUTPUT_RATES_HZ) % 2 == 1, **self._frame_faults())
 
@@ -345,11 +345,11 @@ class WholeWorld:
         played = transport.played_of(reply)
         if not played:
             return
-        if self.strikes("far side mute"):
+        if self.strikes("remote mute"):
             self.unreported.add(reply)
             return
         delay_s = self.scenario.network_s
-        if self.strikes("far side late"):
+        if self.strikes("remote late"):
             self.unreported.add(reply)
             delay_s += self.rng.uniform(0.5, 3.0)
         self._reported_until = max(self._reported_until, self._loop.time() + delay_s)  # a connection keeps the order

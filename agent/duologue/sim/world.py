@@ -291,16 +291,16 @@ class World:
 
     # --- another process takes over -------------------------------------------------------------------------------
 
-    def hand_over(self) -> None:
+    def migrate(self) -> None:
         """The state goes through JSON into another process; everything at work in the old one dies."""
         if self.closed or self.conversation.phase is Phase.CLOSED:
             return
-        self.tally.fault("handover")
+        self.tally.fault("migration")
         self.replies.report()
         snapshot = self.conversation.snapshot()
         text = json.dumps(snapshot)
         restored = Conversation.restore(self.scenario.policy, json.loads(text))
-        self.watch.handed_over(snapshot, restored.snapshot())
+        self.watch.migrated(snapshot, restored.snapshot())
         self.conversation = restored
         self.life += 1
         self.replies.silence()

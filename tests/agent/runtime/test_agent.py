@@ -276,7 +276,7 @@ def test_a_session_handed_over_speaks_as_the_pack_that_it_was_given_last(pirate,
     assert run(main(True))[0] == "pirate"
 
 
-def test_a_broken_pack_is_no_reason_to_refuse_a_handover(tmp_path, monkeypatch):
+def test_a_broken_pack_is_no_reason_to_refuse_a_migration(tmp_path, monkeypatch):
     def broken(name):
         raise PackError("pack.toml", 1, "no")
 

@@ -1,4 +1,4 @@
-"""Tools in a call: side by side, slow, failing, stopped with their reply, or run by the far side."""
+"""Tools in a call: side by side, slow, failing, stopped with their reply, or run by the caller's side."""
 
 import asyncio
 
@@ -160,7 +160,7 @@ def test_at_the_end_of_the_session_it_is_given_a_moment(call, until):
 OPEN_DOOR = ToolSpec("open_door", "Open the door.", {"type": "object", "properties": {}})
 
 
-def test_a_tool_of_the_far_side_is_called_by_event_and_its_result_comes_as_one(call, until):
+def test_a_tool_of_the_caller_s_side_is_called_by_event_and_its_result_comes_as_one(call, until):
     async def during(session, transport):
         async for event in session.events():
             if isinstance(event, act.RunTool):
@@ -199,7 +199,7 @@ def test_results_of_the_caller_s_side_come_in_any_order_and_the_next_reply_has_t
     assert done.all(act.ReplyOver)[-1].tag == "after" and done.said()[-1] == ("agent", "One is open.")
 
 
-def test_the_far_side_may_change_its_tools_and_its_name_goes_before_ours(call, until):
+def test_the_caller_s_side_may_change_its_tools_and_its_name_goes_before_ours(call, until):
     async def during(session, transport):
         session.set_remote_tools([OPEN_DOOR, ToolSpec("fast", "Theirs.", {})])
 

@@ -34,7 +34,7 @@ WEATHER: Final = ToolSpec(
     "Current weather in a city.",
     {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 )
-LOOK_S: Final = 0.002  # between looks at the far side: the news of a closed connection takes its time to arrive
+LOOK_S: Final = 0.002  # between looks at the endpoint: the news of a closed connection takes its time to arrive
 MakeLlm = Callable[[], Llm]
 
 
@@ -45,7 +45,7 @@ class LlmCase:
     `make`: answers `request` with a text of at least two deltas. `make_tool_caller`: answers it, with `WEATHER` on
     offer, by calling that, unless the request forbids it. `make_broken`: breaks off after some text. `make_flaky`: its
     first try fails in a way that may pass, before any item. `make_refused`: can't be used, and trying again won't help.
-    `streams_open`: how many answers are under way as the *far side* sees it; with it the kit sees whether closing
+    `streams_open`: how many answers are under way as the *endpoint* sees it; with it the kit sees whether closing
     closes the connection.
     """
 
@@ -141,7 +141,7 @@ async def counts_tokens(case: LlmCase) -> None:
 
 
 async def closes_at_once(case: LlmCase) -> None:
-    """`aclose` after the first item ends the stream at once, on the far side too, and again is harmless."""
+    """`aclose` after the first item ends the stream at once, on the endpoint too, and again is harmless."""
     llm = case.make()
     try:
         stream = llm.stream(case.request)
@@ -150,7 +150,7 @@ async def closes_at_once(case: LlmCase) -> None:
         await _close(stream)
         assert await anext(stream, None) is None, "an item came out of a stream that was closed"
         await stream.aclose()
-        await _far_side_is_idle(case)
+        await _endpoint_is_idle(case)
     finally:
         await llm.aclose()
 
@@ -160,7 +160,7 @@ async def closes_before_it_begins(case: LlmCase) -> None:
     llm = case.make()
     try:
         await _close(llm.stream(case.request))
-        await _far_side_is_idle(case)
+        await _endpoint_is_idle(case)
     finally:
         await llm.aclose()
 
@@ -175,7 +175,7 @@ async def can_be_cancelled_before_the_first_item(case: LlmCase) -> None:
         done, _ = await asyncio.wait([waiting], timeout=CLOSE_S)
         assert done, f"a cancelled stream was still there after {CLOSE_S:g} s"
         assert waiting.cancelled(), "a cancelled stream must let CancelledError through"
-        await _far_side_is_idle(case)
+        await _endpoint_is_idle(case)
     finally:
         await llm.aclose()
 
@@ -288,14 +288,14 @@ async def _close(stream: AsyncGenerator[LlmItem, None]) -> None:
         raise AssertionError(f"aclose took more than {CLOSE_S:g} s: it must not wait for the answer") from None
 
 
-async def _far_side_is_idle(case: LlmCase) -> None:
+async def _endpoint_is_idle(case: LlmCase) -> None:
     if case.streams_open is None:
         return
     for _ in range(round(CLOSE_S / LOOK_S)):
         if not case.streams_open():
             return
         await asyncio.sleep(LOOK_S)
-    raise AssertionError(f"{case.streams_open()} answers go on at the far side after the stream was closed")
+    raise AssertionError(f"{case.streams_open()} answers go on at the endpoint after the stream was closed")
 
 
 _ALWAYS: Final[tuple[Check, ...]] = (

@@ -2,7 +2,7 @@
 
 Here both sides are in one file; between them lies nothing but a string. The turn is typed, the stages are scripted.
 
-python examples/06_hand_over.py
+python examples/06_migrate.py
 """
 
 import asyncio

@@ -18,7 +18,7 @@ OPEN_DOOR = ToolSpec("open_door", "Open the door.", {"type": "object", "properti
 
 
 @pytest.fixture
-def hand_over(call, until, tmp_path):
+def migrate(call, until, tmp_path):
     """Talk until a session second, take the state as JSON, break off; then go on elsewhere. (before, after)."""
 
     def run(at, before, after):
@@ -43,8 +43,8 @@ def hand_over(call, until, tmp_path):
 STORY = "There was a clock that ran backwards. " + "It told the time of yesterday, and of the day before. " * 3
 
 
-def test_while_the_agent_speaks_the_rest_is_said_and_nothing_twice(hand_over):
-    _, second = hand_over(
+def test_while_the_agent_speaks_the_rest_is_said_and_nothing_twice(migrate):
+    _, second = migrate(
         5.0,
         {"speech": [(1.0, 1.0)], "turns": ["tell me a story"], "replies": [ScriptedReply(STORY, token_s=0.001)]},
         {"replies": [], "hang_up": 20.0},
@@ -56,8 +56,8 @@ def test_while_the_agent_speaks_the_rest_is_said_and_nothing_twice(hand_over):
     assert second.times[0] >= 5.0  # session seconds go on
 
 
-def test_while_the_model_writes_it_is_asked_to_go_on_where_it_was_heard(hand_over):
-    _, second = hand_over(
+def test_while_the_model_writes_it_is_asked_to_go_on_where_it_was_heard(migrate):
+    _, second = migrate(
         5.0,
         {"speech": [(1.0, 1.0)], "turns": ["tell me a story"], "replies": [ScriptedReply(STORY, token_s=0.15)]},
         {"replies": [ScriptedReply("The end.")], "hang_up": 8.0},
@@ -68,8 +68,8 @@ def test_while_the_model_writes_it_is_asked_to_go_on_where_it_was_heard(hand_ove
     assert second.said()[-1] == ("agent", "The end.")
 
 
-def test_before_anything_was_heard_the_question_is_answered_anew(hand_over):
-    _, second = hand_over(
+def test_before_anything_was_heard_the_question_is_answered_anew(migrate):
+    _, second = migrate(
         2.7,
         {"speech": [(1.0, 1.0)], "turns": ["hello"], "replies": [ScriptedReply("Hi.", first_token_s=5.0)]},
         {"replies": [ScriptedReply("Hi again.")], "hang_up": 5.0},
@@ -78,8 +78,8 @@ def test_before_anything_was_heard_the_question_is_answered_anew(hand_over):
     assert second.said() == [("user", "hello"), ("agent", "Hi again.")]
 
 
-def test_while_the_user_speaks_the_words_before_and_after_are_one_turn(hand_over):
-    _, second = hand_over(
+def test_while_the_user_speaks_the_words_before_and_after_are_one_turn(migrate):
+    _, second = migrate(
         3.0,
         {"speech": [(1.0, 4.0)], "turns": ["could you tell me the way to the old museum please"]},
         {"speech": [(0.0, 1.0)], "turns": ["to the museum"], "replies": [ScriptedReply("Gladly.")], "hang_up": 6.0},
@@ -90,8 +90,8 @@ def test_while_the_user_speaks_the_words_before_and_after_are_one_turn(hand_over
     assert len(second.all(act.TurnEnded)) == 1
 
 
-def test_in_the_silence_behind_the_user_s_words_they_are_answered(hand_over):
-    _, second = hand_over(
+def test_in_the_silence_behind_the_user_s_words_they_are_answered(migrate):
+    _, second = migrate(
         2.2,
         {"speech": [(1.0, 1.0)], "turns": ["what time is it"], "replies": [ScriptedReply("Five.")]},
         {"replies": [ScriptedReply("Five o'clock.")], "hang_up": 6.0},
@@ -122,9 +122,9 @@ async def pay() -> str:
     return "Paid."
 
 
-def test_a_tool_that_may_run_twice_does_and_what_was_heard_before_it_stays(hand_over):
+def test_a_tool_that_may_run_twice_does_and_what_was_heard_before_it_stays(migrate):
     RUNS.clear()
-    _, second = hand_over(
+    _, second = migrate(
         4.5,
         {
             "speech": [(1.0, 1.0)],
@@ -141,8 +141,8 @@ def test_a_tool_that_may_run_twice_does_and_what_was_heard_before_it_stays(hand_
     assert request.messages[-1].text == "It rains."
 
 
-def test_what_was_not_heard_of_the_words_before_a_tool_is_said_after_the_handover(hand_over):
-    _, second = hand_over(
+def test_what_was_not_heard_of_the_words_before_a_tool_is_said_after_the_migration(migrate):
+    _, second = migrate(
         3.0,
         {
             "speech": [(1.0, 1.0)],
@@ -155,10 +155,10 @@ def test_what_was_not_heard_of_the_words_before_a_tool_is_said_after_the_handove
     assert second.said()[1] == ("agent", "Let me have a good look at the sky over there. Rain it is.")
 
 
-def test_of_a_tool_that_may_not_run_twice_the_model_is_told_that_nobody_knows(hand_over):
+def test_of_a_tool_that_may_not_run_twice_the_model_is_told_that_nobody_knows(migrate):
     RUNS.clear()
     slow_pay = using("c1", "pay")
-    _, second = hand_over(
+    _, second = migrate(
         2.75,
         {"speech": [(1.0, 1.0)], "turns": ["pay now"], "tools": [pay], "replies": [slow_pay]},
         {"tools": [pay], "replies": [ScriptedReply("I am not sure.")], "hang_up": 6.0},
@@ -168,13 +168,13 @@ def test_of_a_tool_that_may_not_run_twice_the_model_is_told_that_nobody_knows(ha
     assert second.said()[-1] == ("agent", "I am not sure.")
 
 
-def test_tools_of_the_far_side_go_with_the_state_and_a_pending_one_still_returns(hand_over, until):
+def test_tools_of_the_caller_s_side_go_with_the_state_and_a_pending_one_still_returns(migrate, until):
     async def during(session, transport):
         await until(session, 6.0)
         session.return_tool("c1", "open")
         session.request_reply()
 
-    _, second = hand_over(
+    _, second = migrate(
         4.0,
         {
             "speech": [(1.0, 1.0)],
@@ -189,8 +189,8 @@ def test_tools_of_the_far_side_go_with_the_state_and_a_pending_one_still_returns
     assert second.llm.requests[0].tools == (OPEN_DOOR,) and second.results() == [("c1", "open")]
 
 
-def test_an_apology_and_a_filler_of_the_old_process_are_no_history_of_the_new(hand_over):
-    _, second = hand_over(
+def test_an_apology_and_a_filler_of_the_old_process_are_no_history_of_the_new(migrate):
+    _, second = migrate(
         5.6,
         {"speech": [(1.0, 1.0)], "turns": ["weather"], "tools": [look], "replies": [using("c1", "look")]},
         {"tools": [look], "replies": [ScriptedReply("Rain it is.")], "hang_up": 14.0},
@@ -198,9 +198,9 @@ def test_an_apology_and_a_filler_of_the_old_process_are_no_history_of_the_new(ha
     assert second.said() == [("user", "weather"), ("agent", "Rain it is.")]
 
 
-def test_a_session_is_taken_over_without_a_second_greeting(hand_over):
+def test_a_session_is_taken_over_without_a_second_greeting(migrate):
     hello = Persona("host", "You are a host.", greeting="Welcome, dear friend.")
-    _, second = hand_over(3.0, {"persona": hello}, {"persona": hello, "hang_up": 3.0})
+    _, second = migrate(3.0, {"persona": hello}, {"persona": hello, "hang_up": 3.0})
     assert second.all(ev.SayRequested) == [] and second.said() == [("agent", "Welcome, dear friend.")]
 
 
@@ -236,7 +236,7 @@ def test_a_state_that_is_none_is_refused_with_the_reason(call, snapshot, problem
         call(session_options={"snapshot": snapshot}).go()
 
 
-def test_tools_of_the_far_side_that_are_none_are_refused(call):
+def test_tools_of_the_caller_s_side_that_are_none_are_refused(call):
     taken = []
 
     async def during(session, transport):
