@@ -5,16 +5,15 @@ the agent's at the session's output rate, which is as good as its voice. Whoever
 it once, at the edge.
 """
 
+from __future__ import annotations
+
 import math
 import struct
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from duologue.errors import AudioError
 
@@ -27,7 +26,11 @@ FRAME_SAMPLES: Final = INPUT_RATE_HZ * FRAME_MS // 1000  # of the caller
 FRAME_BYTES: Final = FRAME_SAMPLES * 2
 SILENCE: Final = bytes(FRAME_BYTES)
 
-Samples = NDArray[np.int16]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Samples: TypeAlias = "NDArray[np.int16]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Frame:
     @property
     def samples(self) -> Samples:
         """The 320 samples, read-only, without a copy."""
+        import numpy as np
+
         return np.frombuffer(self.pcm, dtype="<i2")
 
     @property
@@ -65,6 +70,8 @@ def frames(pcm: bytes, *, start: float = 0.0) -> Iterator[Frame]:
 
 def level_dbfs(samples: Samples) -> float:
     """Root mean square of int16 `samples` (any shape) in dB below full scale; -inf for silence or no samples."""
+    import numpy as np
+
     if samples.size == 0:
         return -math.inf
     rms = math.sqrt(float(np.mean(np.square(samples.astype(np.float64)))))
@@ -76,6 +83,8 @@ def band_dbfs(samples: Samples, low_hz: float, high_hz: float, *, sample_rate_hz
 
     The constant and half of the rate are left out: neither is sound.
     """
+    import numpy as np
+
     if samples.size == 0:
         return -math.inf
     hz = np.fft.rfftfreq(len(samples), 1 / sample_rate_hz)
@@ -86,17 +95,23 @@ def band_dbfs(samples: Samples, low_hz: float, high_hz: float, *, sample_rate_hz
 
 def to_float(samples: Samples) -> NDArray[np.float32]:
     """int16 to float32 in [-1, 1), same shape."""
+    import numpy as np
+
     return samples.astype(np.float32) / np.float32(32768)
 
 
 def to_int16(samples: NDArray[np.floating]) -> Samples:
     """Float in [-1, 1] to int16, same shape; what lies outside is clipped."""
+    import numpy as np
+
     clipped: Samples = np.clip(np.rint(samples * 32768.0), -32768, 32767).astype(np.int16)
     return clipped
 
 
 def write_wav(path: Path, *channels: Samples, sample_rate_hz: int = INPUT_RATE_HZ) -> None:
     """Write int16 `channels` (each shape (n,)) side by side; shorter ones are filled up with silence."""
+    import numpy as np
+
     longest = max((len(channel) for channel in channels), default=0)
     interleaved = np.zeros((longest, len(channels)), dtype="<i2")
     for index, channel in enumerate(channels):
@@ -116,6 +131,8 @@ def _wav_header(size: int, channels: int, sample_rate_hz: int) -> bytes:
 
 def read_wav(path: Path) -> tuple[NDArray[np.int16], int]:
     """Samples of shape (n, channels) and the rate in Hz of a 16-bit WAV file. Raises `AudioError`."""
+    import numpy as np
+
     try:
         with wave.open(str(path), "rb") as source:
             if source.getsampwidth() != 2:

@@ -62,4 +62,4 @@ def test_importing_it_loads_nothing_else():
 
 
 def test_using_it_loads_no_vendor():
-    assert loaded_by("import duologue; duologue.Agent, duologue.tool") & set(HEAVY) == {"numpy", "pydantic", "asyncio"}
+    assert loaded_by("import duologue; duologue.Agent, duologue.tool") & set(HEAVY) == {"pydantic", "asyncio"}
