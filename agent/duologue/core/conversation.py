@@ -277,6 +277,10 @@ class Conversation:
         """The numbers that are in force."""
         return self.core.policy
 
+    def knows_tool_call(self, call_id: str) -> bool:
+        """Whether a call of that id is under way or remembered, from another process too: another needs another id."""
+        return tools.knows(self.core, call_id)
+
     def awaits_tool(self, call_id: str) -> bool:
         """Whether a result of the call `call_id` is waited for, or welcome however late."""
         return tools.awaits(self.core, call_id)

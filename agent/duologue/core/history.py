@@ -168,8 +168,10 @@ def item_messages(items: Sequence[Item]) -> list[Message]:
     outputs = {item.call_id: item.output for item in items if isinstance(item, OutputItem)}
     messages: list[Message] = []
     waiting: list[CallItem] = []
+    before: Item | None = None  # what the calls that wait stand behind
 
     def end_round() -> None:
+        nonlocal before
         if not waiting:
             return
         calls = tuple(ToolCall(call.call_id, call.name, call.arguments) for call in waiting)
@@ -178,8 +180,8 @@ def item_messages(items: Sequence[Item]) -> list[Message]:
         messages.append(Message("assistant", text, tool_calls=calls))
         messages.extend(Message("tool", outputs.get(call.call_id, NO_RESULT), call_id=call.call_id) for call in calls)
         waiting.clear()
+        before = None
 
-    before: Item | None = None
     for item in items:
         if isinstance(item, CallItem):
             if waiting and waiting[-1].reply != item.reply:
@@ -253,10 +255,15 @@ class History:
                 return min(index, place)
         return index
 
+    def knows(self, call_id: str) -> bool:
+        """Whether a call of that id is remembered."""
+        return any(isinstance(item, CallItem) and item.call_id == call_id for item in self.items)
+
     def awaits(self, call_id: str) -> bool:
         """Whether a call is remembered whose result has not come."""
-        calls = any(isinstance(item, CallItem) and item.call_id == call_id for item in self.items)
-        return calls and not any(isinstance(item, OutputItem) and item.call_id == call_id for item in self.items)
+        return self.knows(call_id) and not any(
+            isinstance(item, OutputItem) and item.call_id == call_id for item in self.items
+        )
 
     # --- turns and replies ----------------------------------------------------------------------------------------
 

@@ -70,6 +70,16 @@ def awaits(core: Core, call_id: str) -> bool:
     return _waiting(core.state.orphans, call_id) is not None or core.history.awaits(call_id)
 
 
+def knows(core: Core, call_id: str) -> bool:
+    """Whether a call of that id is under way or remembered: another one needs another."""
+    state = core.state
+    for reply in (*state.cutting, *([state.reply] if state.reply else [])):
+        made = (*reply.calls, *(call for done in reply.rounds for call in done.calls))
+        if any(call.call_id == call_id for call in made):
+            return True
+    return any(call.call_id == call_id for call in state.orphans) or core.history.knows(call_id)
+
+
 def _waiting(calls: list[Call], call_id: str) -> Call | None:
     return next((call for call in calls if call.call_id == call_id and call.output is None), None)
 

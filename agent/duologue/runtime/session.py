@@ -459,7 +459,7 @@ class Session(HandedToTools):
             speech=replace(speech, sample_rate_hz=self.output_rate_hz),
             session=self.id,
             tool_traits=self._tool_runner.traits,
-            unique_id=self._tool_runner.unique_id,
+            unique_id=lambda call_id: self._tool_runner.unique_id(call_id, self.conversation.knows_tool_call),
             on_aside=self._aside,
             on_finished=self._reply_finished,
             text_only=action.options.text_only,

@@ -1,7 +1,7 @@
 """The tools of a session: ours, run in tasks beside each other, and those that the caller's side runs."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import Final
 
@@ -53,11 +53,14 @@ class ToolRunner:
         """The caller's side offers these tools from now on."""
         self._remote = {spec.name: spec for spec in specs}
 
-    def unique_id(self, call_id: str) -> str:
-        """`call_id`, unless the model gives one twice (some number each answer's calls anew) or none: then another."""
+    def unique_id(self, call_id: str, is_known: Callable[[str], bool]) -> str:
+        """`call_id`, unless the model gives one twice (some number each answer's calls anew) or none: then another.
+
+        `is_known`: whether the conversation has a call of that id, perhaps from another process.
+        """
         unique = call_id = call_id or "call"
         count = 1
-        while unique in self._ids:
+        while unique in self._ids or is_known(unique):
             count += 1
             unique = f"{call_id}-{count}"
         self._ids[unique] = None

@@ -264,7 +264,7 @@ class ModelledReplies:
         for index in range(calls):
             if made.cancelled:
                 return
-            world.post(world.tools.request(made.number, f"{made.number}.{made.rounds}.{index}"))
+            world.post(world.tools.request(made.number, f"{'m' * world.life}{made.number}.{made.rounds}.{index}"))
         if not made.cancelled:
             self._generated(made, more=calls > 0)
 

@@ -174,3 +174,14 @@ def test_a_history_is_restored_with_its_count_of_tokens():
     history, other = talked(3), History(HistoryPolicy())
     other.restore(history.items)
     assert (other.items, other.tokens) == (history.items, history.tokens)
+
+
+def test_calls_put_in_behind_those_of_another_reply_make_a_round_of_their_own():
+    put, own = CallItem("put", "weather", "{}"), CallItem("a", "clock", "{}", reply=4)
+    told = item_messages([AgentItem(0, "Did you?"), own, OutputItem("a", "17:00"), put])
+    assert [(message.role, message.text) for message in told] == [
+        ("assistant", "Did you?"), ("assistant", ""), ("tool", "17:00"), ("assistant", ""), ("tool", "No result yet."),
+    ]  # fmt: skip
+    told = item_messages([AgentItem(0, "Did you?"), own, put, OutputItem("a", "17:00")])
+    assert [call.call_id for message in told for call in message.tool_calls] == ["a", "put"]
+    assert [message.call_id for message in told if message.role == "tool"] == ["a", "put"]

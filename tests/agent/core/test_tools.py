@@ -246,3 +246,20 @@ def test_a_reply_that_the_caller_s_side_ended_moves_and_still_ends(begin):
     other = talk.moved_elsewhere()
     other.feed(ev.ToolReturned(9.0, "a", "17:00"))
     assert [item.id for item in other.conversation.history][-1] == "output_a"
+
+
+def test_a_call_s_id_is_known_wherever_the_call_is(begin):
+    talk = begin().answering()
+    assert not talk.conversation.knows_tool_call("a")
+    talk.feed(
+        ev.ToolRequested(2.1, 1, "a", "clock", "{}"), ev.ToolRequested(2.1, 1, "b", "pay", "{}", cancellable=False)
+    )
+    assert talk.conversation.knows_tool_call("a")
+    talk.feed(ev.ToolReturned(2.2, "a", "17:00"))
+    talk.feed(ev.InterruptRequested(2.3))
+    assert talk.conversation.knows_tool_call("b") and not talk.conversation.knows_tool_call("c")  # it still runs
+    talk.feed(ev.ReplyEnded(2.4, 1, "It is", cut=True), ev.ToolReturned(2.5, "b", "paid"))
+    assert talk.conversation.knows_tool_call("b")  # it is remembered
+    again = begin().answering()
+    again.feed(ev.ToolRequested(2.1, 1, "a", "clock", "{}"), ev.ReplyGenerated(2.2, 1), ev.ToolReturned(2.3, "a", "5"))
+    assert again.conversation.knows_tool_call("a")  # of a round that is over
