@@ -261,9 +261,8 @@ class History:
 
     def awaits(self, call_id: str) -> bool:
         """Whether a call is remembered whose result has not come."""
-        return self.knows(call_id) and not any(
-            isinstance(item, OutputItem) and item.call_id == call_id for item in self.items
-        )
+        answered = any(isinstance(item, OutputItem) and item.call_id == call_id for item in self.items)
+        return self.knows(call_id) and not answered
 
     # --- turns and replies ----------------------------------------------------------------------------------------
 

@@ -74,8 +74,8 @@ def knows(core: Core, call_id: str) -> bool:
     """Whether a call of that id is under way or remembered: another one needs another."""
     state = core.state
     for reply in (*state.cutting, *([state.reply] if state.reply else [])):
-        made = (*reply.calls, *(call for done in reply.rounds for call in done.calls))
-        if any(call.call_id == call_id for call in made):
+        made = {call.call_id for call in reply.calls} | {call.call_id for done in reply.rounds for call in done.calls}
+        if call_id in made:
             return True
     return any(call.call_id == call_id for call in state.orphans) or core.history.knows(call_id)
 

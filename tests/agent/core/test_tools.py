@@ -251,9 +251,8 @@ def test_a_reply_that_the_caller_s_side_ended_moves_and_still_ends(begin):
 def test_a_call_s_id_is_known_wherever_the_call_is(begin):
     talk = begin().answering()
     assert not talk.conversation.knows_tool_call("a")
-    talk.feed(
-        ev.ToolRequested(2.1, 1, "a", "clock", "{}"), ev.ToolRequested(2.1, 1, "b", "pay", "{}", cancellable=False)
-    )
+    talk.feed(ev.ToolRequested(2.1, 1, "a", "clock", "{}"))
+    talk.feed(ev.ToolRequested(2.1, 1, "b", "pay", "{}", cancellable=False))
     assert talk.conversation.knows_tool_call("a")
     talk.feed(ev.ToolReturned(2.2, "a", "17:00"))
     talk.feed(ev.InterruptRequested(2.3))
