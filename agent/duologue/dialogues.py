@@ -1,4 +1,4 @@
-"""Sample dialogues: readable Markdown that tells the recogniser what callers say and the rehearsal model its answers.
+"""Sample dialogues: readable Markdown that tells the recogniser what users say and the rehearsal model its answers.
 
     ---
     language: en

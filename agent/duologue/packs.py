@@ -51,7 +51,7 @@ LANGUAGE_NAMES: Final = MappingProxyType(
 )  # fmt: skip
 
 LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
-_STRICT: Final = ConfigDict(extra="forbid", frozen=True)
+_STRICT: Final = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, with the first pack
 
 
 class PackVoice(BaseModel):
@@ -67,7 +67,7 @@ class PackVoice(BaseModel):
 class PackTexts(BaseModel):
     """The stock phrases of one language. None, or nothing, keeps the engine's.
 
-    `backchannels`, `stop_words`: in addition to the engine's. `vocabulary`: words and phrases that callers are likely
+    `backchannels`, `stop_words`: in addition to the engine's. `vocabulary`: words and phrases that users are likely
     to use, for the recogniser.
     """
 
@@ -93,7 +93,7 @@ class PackManifest(BaseModel):
     default_language: LanguageCode | None = None
     greeting: bool | None = None
     """Whether the agent speaks first; None: if there is a greeting.md."""
-    voice: PackVoice = PackVoice()
+    voice: PackVoice = Field(default_factory=PackVoice)
     texts: dict[LanguageCode, PackTexts] = Field(default_factory=dict)
     variables: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -145,7 +145,7 @@ class Pack:
         return template.substitute(values).strip()
 
     def greeting(self, language: str | None = None) -> str | None:
-        """What the agent says first, or None if it waits for the caller."""
+        """What the agent says first, or None if it waits for the user."""
         if self.manifest.greeting is False:
             return None
         return self.greetings.get(self.language_for(language))
@@ -174,7 +174,7 @@ class Pack:
                 raise self.blame(key, f"{'.'.join(key)}: {error.args[0]}", error.hint) from error
 
     def phrases(self, language: str | None = None) -> tuple[str, ...]:
-        """Sentences that callers are likely to say, for the recogniser: the user's lines, and the vocabulary."""
+        """Sentences that users are likely to say, for the recogniser: the user's lines, and the vocabulary."""
         said = [line for exchange in self.exchanges(language) for line in exchange.asked]
         return tuple(dict.fromkeys([*said, *self.texts(language).vocabulary]))
 

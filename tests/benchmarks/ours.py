@@ -84,7 +84,7 @@ async def stages_ms(script: Script) -> float:
         chunker = Chunker()
         async with aclosing(script.llm.stream(LlmRequest(()))) as items:
             async for item in items:
-                if isinstance(item, TextDelta) and (chunks := chunker.push(item.text)):
+                if isinstance(item, TextDelta) and (chunks := chunker.push_text(item.text)):
                     break
         async with aclosing(
             script.tts.synthesise(SpeechRequest(chunks[0], sample_rate_hz=script.output_rate_hz))

@@ -19,7 +19,7 @@ class Event:
     at: float
 
 
-# --- the caller's voice -------------------------------------------------------------------------------------------
+# --- the user's voice -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class TurnJudged(Event):
     until: float = 0.0
 
 
-# --- the caller's hand --------------------------------------------------------------------------------------------
+# --- the user's hand ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class TurnCommitted(Event):
 
 @dataclass(frozen=True, slots=True)
 class TurnCleared(Event):
-    """The caller takes the open turn back: what was said in it is forgotten."""
+    """The user takes the open turn back: what was said in it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ class TypedTurn(Event):
 
 @dataclass(frozen=True, slots=True)
 class ImagesShown(Event):
-    """Images that go with the caller's open or next turn."""
+    """Images that go with the user's open or next turn."""
 
     images: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyRequested(Event):
-    """The caller wants a reply as soon as the floor is free. `tag`: comes back with `BeginReply`, `RefuseSay` and
+    """The user wants a reply as soon as the floor is free. `tag`: comes back with `BeginReply`, `RefuseSay` and
     `ReplyOver`."""
 
     tag: str = ""
@@ -140,7 +140,7 @@ class SayRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class InterruptRequested(Event):
-    """The caller silences the agent (a stop button)."""
+    """The user silences the agent (a stop button)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ refused, and nothing has changed.
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, Final
 
 from duologue.core import judging, replies, rules, tools, turns, waiting
@@ -26,12 +25,12 @@ from duologue.core.events import (
     TurnOpened,
     TypedTurn,
 )
-from duologue.core.machines import ReplyStep, TurnState
+from duologue.core.machines import Name, ReplyStep, TurnState
 from duologue.core.state import Core, Timer
 from duologue.errors import ProtocolError
 
 
-class Happening(StrEnum):
+class Happening(Name):
     """What both machines have a part in."""
 
     VOICE_ON = "voice on"
@@ -39,16 +38,16 @@ class Happening(StrEnum):
     WORDS = "new words of the turn"
     FINAL_OVERDUE = "the final is overdue"
     TURN_BOUND = "the turn is as long as it may be"
-    OPENED = "turn opened by the caller"
-    COMMITTED = "turn committed by the caller"
-    CLEARED = "turn cleared by the caller"
+    OPENED = "turn opened by hand"
+    COMMITTED = "turn committed by hand"
+    CLEARED = "turn cleared by hand"
     TYPED = "a typed turn"
-    STOPPED = "silenced by the caller"
+    STOPPED = "silenced by hand"
     REPLY_ENDED = "the reply ended"
     CLOSING = "the session closes"
 
 
-class Holder(StrEnum):
+class Holder(Name):
     """Whether a reply has the floor. A speculative one has not."""
 
     NO_REPLY = "no reply"
@@ -130,6 +129,7 @@ RULES: Final[Mapping[Happening, Mapping[Joint, Rule]]] = {
         _OVER: rules.nothing,
         _SPEAKING_OVER_AGENT: rules.commit_over_agent,
         _PAUSING_OVER_AGENT: rules.commit_over_agent,
+        _PARKED: rules.commit_parked,
         _OVER_BESIDE_AGENT: rules.nothing,
     },
     Happening.CLEARED: {
@@ -285,12 +285,12 @@ def opened(core: Core, event: TurnOpened) -> None:
 
 
 def committed(core: Core, event: TurnCommitted) -> None:
-    """The caller says that the turn is over."""
+    """The user says that the turn is over."""
     apply(core, Happening.COMMITTED)
 
 
 def cleared(core: Core, event: TurnCleared) -> None:
-    """The caller takes the open turn back."""
+    """The user takes the open turn back."""
     apply(core, Happening.CLEARED)
 
 

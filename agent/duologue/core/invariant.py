@@ -18,11 +18,18 @@ _TURN_TIMERS: Final = {
     Timer.VOICE: ((TurnState.SPEAKING,), True),
     Timer.VERDICT: ((TurnState.PAUSING,), True),
 }
+_REPLY_TIMERS: Final = (Timer.FILLER, Timer.UNHEARD)  # cover or end the wait for a reply that may be heard
 
 
 def invariant(core: Core) -> list[str]:
     """What is wrong with `core`, a sentence each; empty for a legal one."""
-    return [*_machines(core), *_turn(core), *_replies(core), *_timers(core), *_memory(core)]
+    state = core.state
+    wrong = [*_machines(core), *_timers(core), *_memory(core)]
+    if state.turn:
+        wrong += _turn(core, state.turn)
+    if state.reply or state.cutting or state.orphans:
+        wrong += _replies(core)
+    return wrong
 
 
 def _machines(core: Core) -> Iterator[str]:
@@ -35,10 +42,8 @@ def _machines(core: Core) -> Iterator[str]:
         yield "it is closed, and something of it is open, set or waiting"
 
 
-def _turn(core: Core) -> Iterator[str]:
-    state, turn = core.state, core.state.turn
-    if turn is None:
-        return
+def _turn(core: Core, turn: Turn) -> Iterator[str]:
+    state = core.state
     if not 0 < turn.number <= state.turns:
         yield f"turn {turn.number} is open, and {state.turns} were counted"
     if not 0 <= turn.heard_mark <= turn.final_mark <= turn.mark:
@@ -89,18 +94,19 @@ def _live(core: Core, reply: Reply) -> Iterator[str]:
 
 
 def _timers(core: Core) -> Iterator[str]:
-    state, live = core.state, core.state.reply
-    for timer, (turn_states, over_agent) in _TURN_TIMERS.items():
-        fits = core.turn_state in turn_states and over_agent in (None, core.agent_has_floor)
-        if timer in state.timers and not fits:
-            yield f"{timer} is set, and the turn is {core.turn_state} with a reply that is {core.reply_state}"
+    state = core.state
+    turn_state, agent_has_floor = core.turn_state, core.agent_has_floor
+    for timer in state.timers:
+        if needs := _TURN_TIMERS.get(timer):
+            turn_states, over_agent = needs
+            if turn_state not in turn_states or over_agent not in (None, agent_has_floor):
+                yield f"{timer} is set, and the turn is {turn_state} with a reply that is {core.reply_state}"
+        elif timer in _REPLY_TIMERS and not (state.reply and state.reply.released):
+            yield f"{timer} is set, and no reply may be heard"
+        elif timer is Timer.IDLE and (state.turn or state.reply or state.queue):
+            yield "idle time is counted, and somebody has the floor"
     if (awaited := Timer.CUT in state.timers) != bool(state.cutting):
         yield f"{len(state.cutting)} replies are being cut, and the confirmation is awaited: {awaited}"
-    for timer in (Timer.FILLER, Timer.UNHEARD):
-        if timer in state.timers and not (live and live.released):
-            yield f"{timer} is set, and no reply may be heard"
-    if Timer.IDLE in state.timers and (state.turn or state.reply or state.queue):
-        yield "idle time is counted, and somebody has the floor"
 
 
 def _memory(core: Core) -> Iterator[str]:

@@ -10,7 +10,14 @@ from enum import StrEnum
 from typing import Final
 
 
-class TurnState(StrEnum):
+class Name(StrEnum):
+    """A name of which tables are made. It hashes as its text: `Enum` has a hash in Python, and every step looks
+    something up."""
+
+    __hash__ = str.__hash__
+
+
+class TurnState(Name):
     """The user's turn."""
 
     IDLE = "idle"  # none is open
@@ -20,7 +27,7 @@ class TurnState(StrEnum):
     PARKED = "parked"  # began over the agent, which goes on; a late word may still stop it
 
 
-class TurnStep(StrEnum):
+class TurnStep(Name):
     """What moves a turn."""
 
     VOICE = "voice on"
@@ -51,11 +58,12 @@ TURN: Final[Mapping[tuple[TurnState, TurnStep], TurnState]] = {
     (TurnState.PARKED, TurnStep.VOICE): TurnState.SPEAKING,
     (TurnState.PARKED, TurnStep.OPEN): TurnState.SPEAKING,
     (TurnState.PARKED, TurnStep.UNPARK): TurnState.PAUSING,
+    (TurnState.PARKED, TurnStep.OVER): TurnState.OVER,  # the hand says that it was meant
     (TurnState.PARKED, TurnStep.CLOSE): TurnState.IDLE,
 }
 
 
-class ReplyState(StrEnum):
+class ReplyState(Name):
     """One reply. At most one is live, which is any state but `none` and `cutting`."""
 
     NONE = "none"
@@ -66,7 +74,7 @@ class ReplyState(StrEnum):
     CUTTING = "cutting"  # silent for good; what of it was heard is awaited
 
 
-class ReplyStep(StrEnum):
+class ReplyStep(Name):
     """What moves a reply."""
 
     SPECULATE = "begun before the turn is over"
@@ -103,7 +111,7 @@ REPLY: Final[Mapping[tuple[ReplyState, ReplyStep], ReplyState]] = {
 }
 
 
-class Phase(StrEnum):
+class Phase(Name):
     """Who has the floor, as both machines together say it."""
 
     LISTENING = "listening"

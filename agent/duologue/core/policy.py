@@ -15,7 +15,7 @@ SECONDS_MIN: Final = 0.02  # a frame: nothing that is set again and again can be
 class EndpointingPolicy:
     """How much silence ends the user's turn, counted from the last voiced sample.
 
-    `mode`: `automatic` ends turns by silence, `manual` only when the caller commits them (push-to-talk).
+    `mode`: `automatic` ends turns by silence, `manual` only when the user commits them (push-to-talk).
     `patience`: multiplies every silence below; 1 is a brisk assistant, 2 to 3 suits learners.
     `complete_s`: after a sentence that sounds finished; `neutral_s`: when nothing can be told; `incomplete_s`: after
     "and…", "um" or an article. `silence_s_max`: no person's own pauses stretch the wait beyond it.

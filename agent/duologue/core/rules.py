@@ -154,7 +154,7 @@ def bound_again(core: Core, about: object) -> None:
     core.arm(Timer.TURN, core.state.now + core.policy.endpointing.turn_s_max)
 
 
-# --- the caller's hand ----------------------------------------------------------------------------------------------
+# --- the user's hand ------------------------------------------------------------------------------------------------
 
 
 def open_by_hand(core: Core, cut: bool) -> None:
@@ -198,6 +198,12 @@ def commit_over_agent(core: Core, about: object) -> None:
     """The turn is over, and waits until the agent is; one that the voice began cuts it."""
     if not core.turn.by_hand or core.reply.held:
         overlap.interrupt(core, "caller")
+    commit(core, about)
+
+
+def commit_parked(core: Core, about: object) -> None:
+    """What was said over the agent was meant: the turn is over, and waits until the agent is."""
+    core.turn.unjudged = False
     commit(core, about)
 
 

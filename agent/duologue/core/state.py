@@ -5,11 +5,21 @@ written as JSON and read back, which is how a session is handed to another proce
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from duologue.core.actions import Action
 from duologue.core.history import History, ToolRound
-from duologue.core.machines import HAS_FLOOR, PHASES, REPLY, TURN, Phase, ReplyState, ReplyStep, TurnState, TurnStep
+from duologue.core.machines import (
+    HAS_FLOOR,
+    PHASES,
+    REPLY,
+    TURN,
+    Name,
+    Phase,
+    ReplyState,
+    ReplyStep,
+    TurnState,
+    TurnStep,
+)
 from duologue.core.options import PLAIN, ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.words import is_cjk
@@ -19,7 +29,7 @@ CALLS_MAX = 16  # tools of one round; more is a model run wild, and each further
 CUTTING_MAX = 4  # replies at once; another is begun only when the turn is answered anew
 
 
-class Timer(StrEnum):
+class Timer(Name):
     """The deadlines that the core keeps. Tools have theirs in `Reply.calls`."""
 
     ENDPOINT = "endpoint"  # silence is long enough

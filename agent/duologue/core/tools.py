@@ -133,8 +133,10 @@ def continue_when_answered(core: Core, reply: Reply) -> None:
 def deadline(core: Core) -> float | None:
     """When the next tool is overdue."""
     reply = core.state.reply
-    calls = reply.calls if reply else []
-    return min((call.deadline for call in calls if call.deadline is not None and call.output is None), default=None)
+    if reply is None or not reply.calls:
+        return None
+    due = (call.deadline for call in reply.calls if call.deadline is not None and call.output is None)
+    return min(due, default=None)
 
 
 def overdue(core: Core) -> None:

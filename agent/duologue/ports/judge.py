@@ -1,11 +1,11 @@
 """A second opinion on the open turn, by ear: a judge hears both sides and answers with probabilities.
 
 Contract:
-- A stream belongs to one session and is fed both sides on that session's clock: `hear_user` with what the caller says,
+- A stream belongs to one session and is fed both sides on that session's clock: `hear_user` with what the user says,
   `hear_agent` with what is being played to them. Both in order and without gaps of its own making; a side that is
-  silent brings no frames (the agent's) or silent ones (the caller's). A frame's `at` is its first sample in session
+  silent brings no frames (the agent's) or silent ones (the user's). A frame's `at` is its first sample in session
   seconds: frames of the two sides with the same `at` sounded at the same time, as near as is known.
-- Every frame is mono int16. The caller's are 20 ms at 16 kHz. The agent's are 20 ms at the session's output rate, which
+- Every frame is mono int16. The user's are 20 ms at 16 kHz. The agent's are 20 ms at the session's output rate, which
   `JudgeContext` names: a judge that wants 16 kHz resamples itself, and one that doesn't listen to that side pays
   nothing for it.
 - `hear_user` and `hear_agent` never block and never raise for load: inference runs in a thread that releases the GIL.
@@ -58,7 +58,7 @@ class JudgeStream(Protocol):
     """One session as a judge hears it. Iterate it for judgements; the iteration ends after `aclose`."""
 
     def hear_user(self, frame: Frame) -> None:
-        """Take one frame of the caller."""
+        """Take one frame of the user."""
         ...
 
     def hear_agent(self, frame: Frame) -> None:

@@ -162,7 +162,7 @@ class CascadeStream:
             await self._outbox.put(TextDelta(text))
         else:
             chunker = Chunker()
-            for chunk in [*chunker.push(text), *chunker.flush()]:
+            for chunk in [*chunker.push_text(text), *chunker.flush()]:
                 await self._hand_over(chunk)
         await self._outbox.put(TextFinished())
 
@@ -173,7 +173,10 @@ class CascadeStream:
             reason = await self._stream(prompt, chunker, spoken)
         except DuologueError as error:
             failure = SourceFailed(error.stage if isinstance(error, StageError) else "llm", str(error))
-        for chunk in [*chunker.push(await self._speakable(spoken, None)), *chunker.flush()]:  # even after a failure
+        for chunk in [
+            *chunker.push_text(await self._speakable(spoken, None)),
+            *chunker.flush(),
+        ]:  # even after a failure
             await self._hand_over(chunk)
         if failure:
             await self._outbox.put(failure)
@@ -214,7 +217,7 @@ class CascadeStream:
             else:
                 speakable = await self._speakable(spoken, piece)
                 self._speakable_chars += len(speakable)
-                for chunk in chunker.push(speakable):
+                for chunk in chunker.push_text(speakable):
                     await self._hand_over(chunk)
             for chars, limit in (
                 (self._speakable_chars, TEXT_CHARS_MAX),
@@ -226,7 +229,7 @@ class CascadeStream:
         return True
 
     async def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
-        text = spoken.flush() if delta is None else spoken.push(delta)
+        text = spoken.flush() if delta is None else spoken.push_text(delta)
         for aside in spoken.take_asides():
             await self._outbox.put(SourceAside(aside))
         return text

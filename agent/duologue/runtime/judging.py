@@ -34,12 +34,12 @@ class Judging:
             hearing.open()
 
     def hear_user(self, frame: Frame) -> None:
-        """The next frame of the caller."""
+        """The next frame of the user."""
         for hearing in self._hearings:
             hearing.tell(lambda stream: stream.hear_user(frame))
 
     def hear_agent(self, frame: Frame) -> None:
-        """The next frame that is played to the caller; its `at` is when it sounds, in session seconds."""
+        """The next frame that is played to the user; its `at` is when it sounds, in session seconds."""
         for hearing in self._hearings:
             hearing.tell(lambda stream: stream.hear_agent(frame))
 

@@ -407,9 +407,11 @@ class Session(HandedToTools):
         """What a player says that cut `reply` by itself: its first `audio_ms` were heard, and no more. Silences a reply
         that is being played. What a hold repeated counts as the player played it, and is in the history once.
 
-        Raises `ProtocolError` for a reply that was not played or is forgotten (the newest 32 are not), and beyond its
-        end by more than 250 ms, which a player may count in padding.
+        Raises `ProtocolError` for a reply that was not played or is forgotten (the newest 32 are not), beyond its end
+        by more than 250 ms, which a player may count in padding, and when the session is over.
         """
+        if self.closed:
+            raise ProtocolError("a reply can't be cut when the session is over", hint="See session.closed")
         if not (isinstance(audio_ms, int | float) and math.isfinite(audio_ms) and audio_ms >= 0):
             raise ProtocolError(f"a reply can't be cut at {audio_ms!r} ms", hint="Count from its first sample")
         self._reply_player.truncate(reply, int(audio_ms * self.output_rate_hz / 1000))

@@ -1,4 +1,4 @@
-"""What the session hears: the caller's audio on the session's time axis, through detection into recognition."""
+"""What the session hears: the user's audio on the session's time axis, through detection into recognition."""
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
@@ -141,7 +141,7 @@ async def _hypotheses(stream: AsrStream) -> AsyncGenerator[Hypothesis, None]:
 
 
 class SpeechInput:
-    """Takes the caller's audio; tells the core of voice and words."""
+    """Takes the user's audio; tells the core of voice and words."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class SpeechInput:
         self._voiced = False
 
     def audio(self, pcm: bytes) -> None:
-        """The next 20 ms of the caller (640 bytes)."""
+        """The next 20 ms of the user (640 bytes)."""
         at, moved = self._clock.stamp(self._services.now())
         if moved:
             self._services.note("audio", f"the caller's audio was moved on the session's time axis by {moved:+.3f} s")

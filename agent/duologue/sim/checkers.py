@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from operator import gt
 from typing import Any, ClassVar, Final
 
 from duologue.core import actions as act
@@ -62,24 +63,30 @@ class QueuesAreBounded(Checker):
     name = "queues are bounded"
     rule = "Every queue, buffer and history of the core keeps to its bound."
 
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._bounds = {
+            "wishes": self.watch.world.scenario.policy.reply.queue_max + 2,
+            "replies being cut": 4,
+            "orphaned tools": 16,
+            "images waiting": 8,
+            "pauses": 12,
+            "alarms": 16,
+            "timers": 12,
+            "calls": 32,
+            "actions of a step": ACTIONS_MAX,
+        }
+
     def settled(self, step: Step) -> None:
         state = self.state
-        policy = self.watch.world.scenario.policy
         history = self.watch.world.conversation.core.history
-        calls = len(state.reply.calls) if state.reply else 0
-        for what, size, bound in (
-            ("wishes", len(state.queue), policy.reply.queue_max + 2),
-            ("replies being cut", len(state.cutting), 4),
-            ("orphaned tools", len(state.orphans), 16),
-            ("images waiting", len(state.images), 8),
-            ("pauses", len(state.pauses), 12),
-            ("alarms", len(state.false_alarms), 16),
-            ("timers", len(state.timers), 12),
-            ("calls", calls, 32),
-            ("actions of a step", len(step.actions), ACTIONS_MAX),
-        ):
-            if size > bound:
-                self.blame(f"{what}: {size}, at most {bound}")
+        calls = state.reply.calls if state.reply else ()
+        sizes = (
+            len(state.queue), len(state.cutting), len(state.orphans), len(state.images), len(state.pauses),
+            len(state.false_alarms), len(state.timers), len(calls), len(step.actions),
+        )  # fmt: skip
+        if any(map(gt, sizes, self._bounds.values())):
+            self.blame(f"of {dict(zip(self._bounds, sizes, strict=True))} one is beyond {self._bounds}")
         if self.phase is Phase.LISTENING and not state.cutting and not state.queue and not state.closing:
             self._check_history(history)
 

@@ -13,6 +13,7 @@ from duologue.sim.watch import Checker, Hook, Step
 
 HOLD_S_MAX: Final = 3.0  # without any voice: the longest verdict is a second, and the detector may be late
 TOOL_SLACK_S: Final = 0.1
+_NONE: Final[Counter[str]] = Counter()
 ROUNDS_OVER: Final = 1  # the round in which the model goes on without tools
 
 
@@ -257,10 +258,12 @@ class EachReplyIsOverOnce(Checker):
         }
 
     def _asked(self, event: ev.ReplyRequested | ev.SayRequested) -> None:
-        self._wanted[event.tag] += 1
+        if event.tag:
+            self._wanted[event.tag] += 1
 
     def _answered(self, action: act.BeginReply | act.RefuseSay) -> None:
-        self._wanted[action.tag] -= 1
+        if action.tag:
+            self._wanted[action.tag] -= 1
 
     def _begun(self, action: act.BeginReply) -> None:
         self._answered(action)
@@ -286,17 +289,19 @@ class EachReplyIsOverOnce(Checker):
 
     def settled(self, step: Step) -> None:
         state = self.state
+        if not self._open and not self._wanted and not state.queue:
+            return
         known = {reply.number for reply in (*state.cutting, *([state.reply] if state.reply else []))}
-        waiting = Counter(queued.tag for queued in state.queue if queued.tag)
+        waiting = Counter([queued.tag for queued in state.queue if queued.tag]) if state.queue else _NONE
         if step.kind == "take_over":  # one goes on under another number
             self._open = {number: tag for number, tag in self._open.items() if number in known}
-            self._wanted = waiting
+            self._wanted = Counter(waiting)
         for number in [number for number in self._open if number not in known]:
             del self._open[number]
             self.blame(f"reply {number} is neither live nor being cut, and was not told to be over")
-        if (wanted := +Counter({tag: count for tag, count in self._wanted.items() if tag})) != waiting:
-            self.blame(f"the tags {dict(wanted)} have not come back, and {dict(waiting)} wait")
-            self._wanted = waiting
+        if self._wanted != waiting:  # as multisets: a tag that is there no time is none
+            self.blame(f"the tags {dict(self._wanted)} have not come back, and {dict(waiting)} wait")
+            self._wanted = Counter(waiting)
 
 
 class RemoteToolsEndTheReply(Checker):

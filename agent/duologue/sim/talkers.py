@@ -135,6 +135,8 @@ REACTIONS: Final = {
 
 def join(words: tuple[str, ...]) -> str:
     """Words as a recogniser writes them: no space between CJK characters."""
+    if all(map(str.isascii, words)):
+        return " ".join(words)
     text = ""
     for word in words:
         glue = not text or (is_cjk(text[-1]) and is_cjk(word[0]))

@@ -64,13 +64,13 @@ class Chunker:
         self._text = ""
         self._first = True
 
-    def push(self, text: str) -> list[str]:
+    def push_text(self, text: str) -> list[str]:
         """Take more text; the chunks that are certain now."""
         self._text += text
         return self._cut(final=False)
 
     def flush(self) -> list[str]:
-        """The rest, as it is; white space alone gives nothing. The next text pushed begins with a first chunk again."""
+        """The rest, as it is; white space alone gives nothing. The next text begins with a first chunk again."""
         chunks = self._cut(final=True)
         rest, self._text, self._first = self._text, "", True
         return [*chunks, rest] if rest.strip() else chunks

@@ -293,7 +293,7 @@ class SpokenTextFilter:
         self._gap = False  # something was dropped behind that white space
         self._white_after = ""  # white space behind the gap
 
-    def push(self, delta: str) -> str:
+    def push_text(self, delta: str) -> str:
         """Take some more of the model's text; what of it is to be spoken and certain."""
         self._text += delta
         return self._read(final=False)

@@ -39,6 +39,15 @@ def test_a_commit_in_mid_voice_ends_the_turn_there(begin):
     assert talk.last(act.BeginReply) == act.BeginReply(1, 1, persona="test") and not talk.state.turn
 
 
+def test_a_commit_says_that_a_parked_turn_was_meant_and_it_waits_for_the_agent(begin):
+    talk = begin().parked()
+    assert talk.feed(ev.TurnCommitted(3.5)) == [] and talk.turn.state is TurnState.OVER
+    assert talk.feed(ev.FinalTranscript(3.6, 2, 1, "Mm-hm.")) == [] and talk.phase == Phase.AGENT_SPEAKING
+    talk.feed(ev.ReplyEnded(5.0, 1, ANSWER))
+    assert talk.said[-2:] == [("agent", ANSWER), ("user", "Mm-hm.")]
+    assert talk.last(act.BeginReply).turn == 2
+
+
 def test_voice_without_the_button_is_nobody_s_turn(begin):
     talk = begin(mode="manual").voice()
     talk.feed(ev.SpeechStopped(1.5, until=1.45))

@@ -153,6 +153,7 @@ THEN = {
         "speaking, agent": "over, none",
         "pausing, agent": "over, none",
         "over, agent": "over, heard",
+        "parked, agent": "over, heard",
     },
     Happening.CLEARED: {
         "speaking": "idle, none",

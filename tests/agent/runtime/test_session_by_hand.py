@@ -37,6 +37,8 @@ def test_what_a_program_does_after_the_end_is_refused_rather_than_lost(call, do)
     before = session.conversation.snapshot()
     with pytest.raises(ProtocolError, match=r"came when the session was over. See session\.closed"):
         do(session)
+    with pytest.raises(ProtocolError, match=r"can't be cut when the session is over. See session\.closed"):
+        session.truncate_reply(1, 100)
     assert session.conversation.snapshot() == before
 
 
@@ -74,7 +76,7 @@ def test_what_an_observer_does_out_of_order_is_noted_and_the_session_lives(call)
 
     done = call(ASK, ["hello"], [ScriptedReply("Hi.")], hang_up=8.0, during=during).go()
     assert [note.text for note in done.all(Note) if note.source == "program"] == [
-        "dropped: turn committed by the caller can't happen while thinking"
+        "dropped: turn committed by hand can't happen while thinking"
     ]
     assert [text for _, text in done.said()] == ["hello", "Hi.", "Hm?"] and done.session.error is None
 
@@ -104,7 +106,7 @@ def test_a_thread_may_do_what_a_program_does_and_is_told_by_a_note(call):
 
     done = call(hang_up=20.0, during=during).go()
     assert done.said() == [("agent", "From a thread.")]
-    assert done.trace_notes("program") == ["dropped: turn committed by the caller can't happen while thinking"]
+    assert done.trace_notes("program") == ["dropped: turn committed by hand can't happen while thinking"]
 
 
 def test_a_thread_s_words_that_come_as_the_session_ends_are_noted(call):

@@ -13,7 +13,7 @@ Chunks = list[str]
 def cut(text: str, *, first_words_min: int = 99) -> Chunks:
     """The chunks of `text` when it comes character by character."""
     chunker = Chunker(first_words_min=first_words_min)
-    chunks = [chunk for char in text for chunk in chunker.push(char)]
+    chunks = [chunk for char in text for chunk in chunker.push_text(char)]
     return chunks + chunker.flush()
 
 
@@ -104,20 +104,20 @@ def test_the_first_chunk_may_end_at_a_clause_border_once_it_has_three_words() ->
 
 
 def test_a_short_first_sentence_goes_out_alone_at_once() -> None:
-    assert Chunker().push("Sure. I can do that. Next") == ["Sure. ", "I can do that. "]
+    assert Chunker().push_text("Sure. I can do that. Next") == ["Sure. ", "I can do that. "]
 
 
 def test_the_first_chunk_is_certain_with_the_next_visible_character() -> None:
     chunker = Chunker()
-    assert chunker.push("It is sunny.") == chunker.push(" ") == []
-    assert chunker.push("And") == ["It is sunny. "]
+    assert chunker.push_text("It is sunny.") == chunker.push_text(" ") == []
+    assert chunker.push_text("And") == ["It is sunny. "]
 
 
 def test_a_very_short_sentence_goes_with_the_next_if_that_is_there() -> None:
     together = Chunker()
-    assert together.push("It is so. Yes. It really is. No. Next") == ["It is so. ", "Yes. It really is. ", "No. "]
+    assert together.push_text("It is so. Yes. It really is. No. Next") == ["It is so. ", "Yes. It really is. ", "No. "]
     apart = Chunker()
-    assert [apart.push(text) for text in ("It is so. Yes. I", "t really is. N")] == [
+    assert [apart.push_text(text) for text in ("It is so. Yes. I", "t really is. N")] == [
         ["It is so. ", "Yes. "],
         ["It really is. "],
     ]
@@ -125,7 +125,7 @@ def test_a_very_short_sentence_goes_with_the_next_if_that_is_there() -> None:
 
 def test_a_short_sentence_is_not_merged_beyond_the_limits() -> None:
     long = "word " * 39 + "end. "
-    assert Chunker().push("It is so. Oh my. " + long + "Next") == ["It is so. ", "Oh my. ", long]
+    assert Chunker().push_text("It is so. Oh my. " + long + "Next") == ["It is so. ", "Oh my. ", long]
 
 
 def test_an_over_long_sentence_is_cut_at_its_last_clause_else_between_words_else_anywhere() -> None:
@@ -140,8 +140,8 @@ def test_an_over_long_sentence_is_cut_at_its_last_clause_else_between_words_else
 def test_the_limits_are_the_caller_s_to_set() -> None:
     text = "one two three four five six seven eight nine"
     by_chars, by_words = Chunker(chars_max=20), Chunker(words_max=4)
-    assert by_chars.push(text) == ["one two three four ", "five six seven "]
-    assert by_words.push(text) == ["one two three four ", "five six seven eight "]
+    assert by_chars.push_text(text) == ["one two three four ", "five six seven "]
+    assert by_words.push_text(text) == ["one two three four ", "five six seven eight "]
     assert (by_chars.flush(), by_words.flush()) == (["eight nine"], ["nine"])
 
 
@@ -154,7 +154,7 @@ def test_a_code_block_stays_in_one_piece() -> None:
 
 def test_a_short_sentence_does_not_swallow_a_code_block() -> None:
     text = "It is so. Look:\n```\nx = 1\n```\nDone now"
-    assert Chunker().push(text) == ["It is so. ", "Look:\n", "```\nx = 1\n```\n"]
+    assert Chunker().push_text(text) == ["It is so. ", "Look:\n", "```\nx = 1\n```\n"]
 
 
 def test_what_only_begins_like_a_code_block_is_prose() -> None:
@@ -169,7 +169,7 @@ def test_a_code_block_beyond_its_bound_is_cut_like_prose() -> None:
     assert "".join(chunks) == text
     assert max(map(len, chunks)) < 300
     whole = Chunker(first_words_min=99)
-    assert [*whole.push(text), *whole.flush()][0] == chunks[0]
+    assert [*whole.push_text(text), *whole.flush()][0] == chunks[0]
 
 
 def test_nothing_to_say_gives_no_chunk_alone() -> None:
@@ -179,8 +179,8 @@ def test_nothing_to_say_gives_no_chunk_alone() -> None:
 
 def test_after_a_flush_a_first_chunk_comes_early_again() -> None:
     chunker = Chunker()
-    assert chunker.push("Let me look that up") + chunker.flush() == ["Let me look that up"]
-    assert chunker.push("Here it is now, as you wished") == ["Here it is now, "]
+    assert chunker.push_text("Let me look that up") + chunker.flush() == ["Let me look that up"]
+    assert chunker.push_text("Here it is now, as you wished") == ["Here it is now, "]
     assert chunker.flush() == ["as you wished"]
 
 
@@ -211,7 +211,7 @@ def test_the_borders_do_not_depend_on_the_tokens_except_that_short_sentences_mer
         chunker, chunks, at = Chunker(), list[str](), 0
         while at < len(text):
             size = rng.choice((1, 3, 8, 40, 400))
-            chunks += chunker.push(text[at : at + size])
+            chunks += chunker.push_text(text[at : at + size])
             at += size
         chunks += chunker.flush()
         assert "".join(chunks) == "".join(finest)

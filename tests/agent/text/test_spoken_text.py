@@ -11,7 +11,7 @@ def filtered(text: str, *cuts: int) -> tuple[str, list[str]]:
     """What of `text`, pushed in pieces divided at `cuts`, is spoken, and the asides."""
     stream, spoken, at = SpokenTextFilter(), "", 0
     for cut in (*cuts, len(text)):
-        spoken += stream.push(text[at:cut])
+        spoken += stream.push_text(text[at:cut])
         at = cut
     return spoken + stream.flush(), stream.take_asides()
 
@@ -144,22 +144,27 @@ def test_a_mood_that_is_not_closed_soon_is_text() -> None:
 def test_what_is_withheld_is_bounded() -> None:
     for opening in ("[", "【", "*", '<a b="', '{"' + "k" * 30):
         stream = SpokenTextFilter()
-        given = stream.push(opening) + "".join(stream.push("x") for _ in range(TAG_CHARS_MAX))
+        given = stream.push_text(opening) + "".join(stream.push_text("x") for _ in range(TAG_CHARS_MAX))
         assert given == opening + "x" * TAG_CHARS_MAX
     flood = SpokenTextFilter()
-    assert flood.push("{" + " " * SPAN_CHARS_MAX) == "{"
+    assert flood.push_text("{" + " " * SPAN_CHARS_MAX) == "{"
 
 
 def test_ordinary_text_is_not_withheld() -> None:
     stream = SpokenTextFilter()
-    assert [stream.push(delta) for delta in ("Hello", " there, a", " <", " b")] == ["Hello", " there, a", "", " < b"]
+    assert [stream.push_text(delta) for delta in ("Hello", " there, a", " <", " b")] == [
+        "Hello",
+        " there, a",
+        "",
+        " < b",
+    ]
 
 
 def test_asides_are_given_once_and_bounded() -> None:
     stream = SpokenTextFilter()
-    stream.push("[a] [b] ")
+    stream.push_text("[a] [b] ")
     assert (stream.take_asides(), stream.take_asides()) == (["[a]", "[b]"], [])
-    stream.push("[x] " * (ASIDES_MAX + 5) + "<think>" + "t" * (2 * ASIDE_CHARS_MAX) + "</think>")
+    stream.push_text("[x] " * (ASIDES_MAX + 5) + "<think>" + "t" * (2 * ASIDE_CHARS_MAX) + "</think>")
     asides = stream.take_asides()
     assert len(asides) == ASIDES_MAX
     assert len(asides[-1]) == ASIDE_CHARS_MAX
@@ -171,8 +176,8 @@ def test_a_tool_call_in_backticks_is_one() -> None:
 
 def test_after_a_flush_it_goes_on() -> None:
     stream = SpokenTextFilter()
-    assert stream.push("<think>never closed") + stream.flush() == ""
-    assert stream.push("Hello ") + stream.flush() == "Hello "
+    assert stream.push_text("<think>never closed") + stream.flush() == ""
+    assert stream.push_text("Hello ") + stream.flush() == "Hello "
     assert stream.flush() == ""
 
 
