@@ -227,7 +227,7 @@ def test_a_core_that_refuses_its_own_deadline_ends_the_session(call, monkeypatch
 
 def test_a_program_is_told_what_comes_out_of_order_and_nothing_is_changed(call, until):
     async def during(session, transport):
-        with pytest.raises(ProtocolError, match="turn committed by the caller can't happen while listening"):
+        with pytest.raises(ProtocolError, match="turn committed by hand can't happen while listening"):
             session.commit_turn()
         with pytest.raises(ProtocolError):
             session.clear_turn()
@@ -242,7 +242,7 @@ def test_a_caller_s_side_can_t_know_our_phase_it_is_noted_and_dropped(call, unti
 
     done = call(ASK, ["hello"], [ScriptedReply("Hi.")], hang_up=5.0, during=during).go()
     assert [note.text for note in done.all(Note) if note.source == "transport"] == [
-        "dropped: turn committed by the caller can't happen while listening"
+        "dropped: turn committed by hand can't happen while listening"
     ]
     assert done.said() == [("user", "hello"), ("agent", "Hi.")]
 
