@@ -7,11 +7,14 @@ import ipaddress
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from duologue_pipelines import model_cache
+from duologue_pipelines.models import find_model
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("DUOLOGUE_SHARED", REPOSITORY.parent / "shared"))
@@ -28,6 +31,22 @@ def shared_data() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs ../shared/data (set DUOLOGUE_SHARED to the folder that holds data/)")
     return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Callable[[str], Path]:
+    """Tells where a model of the catalogue lies ("whisper:tiny.en"); the test is left out where it was not pulled."""
+    folder = model_cache.cache_folder()  # before a test names another
+
+    def find(spec: str) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(model_cache.CACHE_VARIABLE, str(folder))
+            model = find_model(spec)
+            if not model.is_here:
+                pytest.skip(f"needs the model {spec} (make models)")
+            return model.path
+
+    return find
 
 
 def _is_local(address: Any) -> bool:

@@ -2,6 +2,9 @@
 
     <cache>/whisper/<size>/model.bin, config.json, …        a CTranslate2 model of faster-whisper
     <cache>/piper/<voice>.onnx and <voice>.onnx.json        a Piper voice
+    <cache>/kokoro/<version>/model.onnx, config.json, voices/*.bin    Kokoro: its graph, its symbols, its voices
+    <cache>/llamacpp/<name>.gguf                            a language model of llama.cpp
+    <cache>/turn/<name>.onnx                                a model that hears the end of a turn
 
 The cache is `$DUOLOGUE_MODELS`, or `duologue/models` in the user's cache folder. Nothing here touches the network or
 loads a model; a stage asks it in its `probe`.
@@ -16,7 +19,11 @@ from duologue.errors import ConfigurationError
 CACHE_VARIABLE: Final = "DUOLOGUE_MODELS"
 # Without these two faster-whisper cannot load; a half-downloaded model lacks one of them.
 WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json")
-LAYOUT: Final = "whisper/NAME/ (model.bin, config.json, …) and piper/VOICE.onnx with piper/VOICE.onnx.json"
+KOKORO_FILES_NEEDED: Final = ("model.onnx", "config.json")
+LAYOUT: Final = (
+    "whisper/NAME/ (model.bin, config.json, …), piper/VOICE.onnx with piper/VOICE.onnx.json, "
+    "kokoro/VERSION/ (model.onnx, config.json, voices/*.bin), llamacpp/NAME.gguf, turn/NAME.onnx"
+)
 
 
 def cache_folder() -> Path:
@@ -47,6 +54,21 @@ def piper_voice(name: str) -> Path:
     return cache_folder() / "piper" / f"{_checked(name)}.onnx"
 
 
+def kokoro_folder(name: str) -> Path:
+    """Where the Kokoro of version `name` ("v1.0") lies, or would."""
+    return cache_folder() / "kokoro" / _checked(name)
+
+
+def llamacpp_model(name: str) -> Path:
+    """Where the language model `name` ("SmolLM2-135M-Instruct-Q4_1") lies, or would."""
+    return cache_folder() / "llamacpp" / f"{_checked(name)}.gguf"
+
+
+def turn_model(name: str) -> Path:
+    """Where the end-of-turn model `name` ("smart-turn-v3.2") lies, or would."""
+    return cache_folder() / "turn" / f"{_checked(name)}.onnx"
+
+
 def is_whisper_model(folder: Path) -> bool:
     """Whether `folder` holds a complete CTranslate2 model."""
     return all((folder / name).is_file() for name in WHISPER_FILES_NEEDED)
@@ -55,6 +77,11 @@ def is_whisper_model(folder: Path) -> bool:
 def is_piper_voice(onnx: Path) -> bool:
     """Whether `onnx` is there together with the `.onnx.json` that describes it."""
     return onnx.is_file() and onnx.with_name(onnx.name + ".json").is_file()
+
+
+def is_kokoro(folder: Path) -> bool:
+    """Whether `folder` holds a complete Kokoro, with one voice at least."""
+    return all((folder / name).is_file() for name in KOKORO_FILES_NEEDED) and any(folder.glob("voices/*.bin"))
 
 
 def whisper_models() -> list[str]:

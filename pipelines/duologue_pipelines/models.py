@@ -5,7 +5,7 @@ Of whisper it lists every size that faster-whisper knows; of piper a choice, and
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,8 +15,8 @@ from duologue.nearest import did_you_mean
 from duologue_pipelines import model_cache
 from duologue_pipelines.hub import Hub, HubFile, Progress
 
-Kind = Literal["whisper", "piper"]
-KINDS: Final = ("whisper", "piper")
+Kind = Literal["whisper", "piper", "kokoro", "llamacpp", "turn"]
+KINDS: Final = ("whisper", "piper", "kokoro", "llamacpp", "turn")
 PIPER_REPOSITORY: Final = "rhasspy/piper-voices"
 # What faster-whisper loads; a repository also holds a README and the like.
 _WHISPER_FILES: Final = re.compile(r"(config|preprocessor_config|tokenizer)\.json|model\.bin|vocabulary\..+")
@@ -44,13 +44,22 @@ class Model:
     @property
     def path(self) -> Path:
         """Where it lies, or would."""
-        return model_cache.whisper_folder(self.name) if self.kind == "whisper" else model_cache.piper_voice(self.name)
+        return _PLACES[self.kind][0](self.name)
 
     @property
     def is_here(self) -> bool:
         """Whether it is complete in the cache."""
-        check = model_cache.is_whisper_model if self.kind == "whisper" else model_cache.is_piper_voice
-        return check(self.path)
+        return _PLACES[self.kind][1](self.path)
+
+
+# Where a model of each kind lies, and whether what lies there is whole.
+_PLACES: Final[Mapping[Kind, tuple[Callable[[str], Path], Callable[[Path], bool]]]] = {
+    "whisper": (model_cache.whisper_folder, model_cache.is_whisper_model),
+    "piper": (model_cache.piper_voice, model_cache.is_piper_voice),
+    "kokoro": (model_cache.kokoro_folder, model_cache.is_kokoro),
+    "llamacpp": (model_cache.llamacpp_model, Path.is_file),
+    "turn": (model_cache.turn_model, Path.is_file),
+}
 
 
 def _whisper(name: str, megabytes: int, what: str, repository: str = "") -> Model:
@@ -121,6 +130,9 @@ CATALOGUE: Final = (
     _piper("tr_TR-dfki-medium", "Turkish"),
     _piper("uk_UA-ukrainian_tts-medium", "Ukrainian, three speakers", 77),
     _piper("vi_VN-vais1000-medium", "Vietnamese, female"),
+    Model("kokoro", "v1.0", "54 voices in 8 languages, the best open ones of its size", 121, ""),
+    Model("llamacpp", "SmolLM2-135M-Instruct-Q4_1", "English; very small: answers from a pack's examples", 98, ""),
+    Model("turn", "smart-turn-v3.2", "hears whether a turn is over; 23 languages", 9, ""),
 )  # fmt: skip
 
 
