@@ -130,10 +130,10 @@ class CascadeStream:
     async def items(self) -> AsyncGenerator[ReplyItem, None]:
         """All that both tasks make; they live as long as this iteration."""
         tasks = self._tasks = set[asyncio.Task[None]]()
+        for work in self._early:  # the model first: everybody waits for it
+            self._begin(work)
         if not self._request.text_only:
             self._begin(self._speak)
-        for work in self._early:
-            self._begin(work)
         try:
             while (item := await self._outbox.take()) is not None:
                 yield item
@@ -236,8 +236,9 @@ class CascadeStream:
 
     async def _hand_over(self, text: str) -> None:
         self._text_chars += len(text)
-        await self._outbox.put(TextDelta(text))
-        await self._chunks.put((text, True))
+        await self._outbox.has_room()
+        await self._chunks.put((text, True))  # first, so that it is being spoken while the text is told
+        self._outbox.add(TextDelta(text))
 
     # --- speech ---------------------------------------------------------------------------------------------------
 
@@ -333,11 +334,19 @@ class _Outbox:
     async def put(self, item: ReplyItem) -> None:
         """Add `item` at the end, when there is room."""
         is_audio = isinstance(item, SpeechAudio)
+        await self.has_room(is_audio=is_audio)
+        self.add(item)
+
+    async def has_room(self, *, is_audio: bool = False) -> None:
+        """Wait until there is room for an item."""
         while (is_audio and self._audio) or len(self._items) >= ITEMS_WAITING_MAX:
             self._room.clear()
             await self._room.wait()
+
+    def add(self, item: ReplyItem) -> None:
+        """Add `item` at the end, whether or not there is room."""
         self._items.append(item)
-        self._audio += is_audio
+        self._audio += isinstance(item, SpeechAudio)
         self._wake()
 
     def end(self, error: Exception | None = None) -> None:
