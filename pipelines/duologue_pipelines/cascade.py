@@ -15,6 +15,7 @@ from duologue.ports import Llm, SpeechRequest
 from duologue.runtime.session_setup import Persona, Stages
 from duologue.settings import Settings, StageChoice
 from duologue.stages import ASR, LLM, STAGES, StageKind
+from duologue_pipelines.asr.whisper_models import default_model
 from duologue_pipelines.llm import discover
 from duologue_pipelines.llm.rehearsal import RehearsalLlm
 
@@ -80,7 +81,8 @@ def _decided(kind: StageKind[Any], choice: StageChoice, language: str | None, no
         return choice
     name, why = registry.choose_auto(kind.name, options=choice.options, language=language, origin=choice.origin)
     notes.append(f"{kind.name}: {name} ({why})")
-    return _using(choice, name, {})
+    fitting = {"model": default_model(language)} if name == "whisper" and "model" not in choice.options else {}
+    return _using(choice, name, fitting)
 
 
 def _using(choice: StageChoice, name: str, options: Mapping[str, Any]) -> StageChoice:

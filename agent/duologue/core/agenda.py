@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
-from duologue.core import floor, overlap, replies, rules, turns, waiting
+from duologue.core import floor, overlap, replies, rules, tools, turns, waiting
 from duologue.core.actions import CloseSession, SummariseHistory
 from duologue.core.events import CloseRequested, ItemInserted, ItemRemoved, PolicyChanged, SummaryMade
 from duologue.core.floor import Happening
+from duologue.core.history import AgentItem, CallItem, Item, OutputItem, UserItem
 from duologue.core.machines import TurnState
 from duologue.core.state import Core, QueuedReply, Reply, Timer
 from duologue.errors import ProtocolError
 
 # Ids that items without one derive from numbers they do not have.
 UNNAMED = ("", "turn_0", "reply_0")
+CALLS = ("call_", "output_")  # what calls and their results are called
 NUMBERED = ("turn_", "reply_")  # what turns and replies of the conversation are called, now or later
 
 
@@ -71,13 +73,32 @@ def summarised(core: Core, event: SummaryMade) -> None:
 
 def item_inserted(core: Core, event: ItemInserted) -> None:
     """An item, put in by its address; one without an id is given one. Raises `ProtocolError` where it can't stand."""
-    item, number = event.item, core.state.inserted + 1
+    item, number = _put_in(event.item), core.state.inserted + 1
     if item.id.startswith(NUMBERED) and item.id not in UNNAMED:
         raise ProtocolError(f"{item.id!r} is the name of a turn or reply of the conversation's own")
+    if item.id.startswith(CALLS) and item.id not in _names_of_call(item):
+        raise ProtocolError(f"{item.id!r} is the name of a call or a result", hint="Give it another id")
+    if isinstance(item, CallItem) and tools.knows(core, item.call_id):
+        raise ProtocolError(f"there is a call {item.call_id!r} already", hint="Calls have ids of their own")
     if item.id in UNNAMED:
+        while core.history.index(f"item_{number}") is not None:  # somebody called theirs so
+            number += 1
         item = replace(item, id=f"item_{number}")
     core.shifted(core.history.insert(item, event.after))
     core.state.inserted = number
+
+
+def _put_in(item: Item) -> Item:
+    """`item` as one that was put in: it is no turn's and no reply's of this conversation, whatever it was elsewhere."""
+    if isinstance(item, UserItem):
+        return replace(item, turn=0)
+    return replace(item, reply=0) if isinstance(item, AgentItem) else item
+
+
+def _names_of_call(item: Item) -> tuple[str, ...]:
+    if isinstance(item, CallItem):
+        return (f"call_{item.call_id}",)
+    return (f"output_{item.call_id}",) if isinstance(item, OutputItem) else ()
 
 
 def item_removed(core: Core, event: ItemRemoved) -> None:

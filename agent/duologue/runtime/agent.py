@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -122,6 +123,7 @@ class Agent:
         transport: Transport,
         *,
         snapshot: Mapping[str, Any] | None = None,
+        personas: Iterable[Persona] = (),
         trace: Path | None = None,
         policy: Policy | None = None,
         tools: Iterable[Tool] = (),
@@ -129,7 +131,8 @@ class Agent:
     ) -> AsyncIterator[Session]:
         """A conversation over `transport`, to be entered with `async with`.
 
-        `snapshot`: go on with a session that another process gave up. `trace`: write the event log there (default: into
+        `snapshot`: go on with a session that another process gave up; `personas`: those that it was handed to, so that
+        each goes on in its own voice. `trace`: write the event log there (default: into
         the settings' trace folder, if one is set). `tools`: of this call, besides the agent's. `user_data`: anything of
         yours, as `session.user_data`. Raises `StageOverloaded` when `sessions_max` are live.
         """
@@ -149,7 +152,7 @@ class Agent:
         self._opening += 1
         try:
             await self.ready()
-            setup = replace(self._setup(snapshot, trace, policy), tools=tools, user_data=user_data)
+            setup = replace(self._setup(snapshot, trace, policy, personas), tools=tools, user_data=user_data)
             session = Session(transport, setup)
         finally:
             self._opening -= 1
@@ -162,17 +165,28 @@ class Agent:
                     session.note("auto", text)
                 if (pack := persona_of(snapshot)) and pack != setup.persona.name:
                     session.note(
-                        "pack", f"{pack} is not known here: its words go on in the voice of {setup.persona.name}"
+                        "pack",
+                        f"{pack} is not known here: its words go on in the voice of {setup.persona.name}. "
+                        "Give agent.session(personas=[…]) those that a call may have been handed to",
+                        "warning",
                     )
                 yield session
         finally:
             self.live.discard(session)
 
-    def _setup(self, snapshot: Mapping[str, Any] | None, trace: Path | None, policy: Policy | None) -> SessionSetup:
-        settings = self.settings
+    def _setup(
+        self,
+        snapshot: Mapping[str, Any] | None,
+        trace: Path | None,
+        policy: Policy | None,
+        personas: Iterable[Persona],
+    ) -> SessionSetup:
+        settings, known = self.settings, {persona.name: persona for persona in personas}
+        speaking = persona_of(snapshot)
         return SessionSetup(
             stages=self.stages,
-            persona=self._persona_for(persona_of(snapshot)),
+            persona=known.get(speaking) or self._persona_for(speaking),
+            personas=tuple(known.values()),
             policy=policy or settings.policy(),
             remote_tools=self._remote_tools,
             output_rate_hz=settings.output_rate_hz,
@@ -197,7 +211,7 @@ class Agent:
         def make(session_id: str, header: Callable[[], Mapping[str, Any]]) -> Trace:
             file = path
             if file is None and settings.folder is not None:
-                file = Path(settings.folder) / f"{session_id}.jsonl"
+                file = _unused(Path(settings.folder) / f"{session_id}.jsonl")
             return Trace(header, path=file, bytes_max=settings.bytes_max)
 
         return make
@@ -236,6 +250,15 @@ def _checked(tools: Iterable[Tool]) -> tuple[Tool, ...]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         raise ConfigurationError(f"two tools are called {name!r}", hint="Rename one: the model calls them by name")
     return checked
+
+
+def _unused(path: Path) -> Path:
+    """`path`, or the next number behind it: of a session that goes on here, the trace from before is kept."""
+    for number in count(2):
+        if not path.exists():
+            break
+        path = path.with_name(f"{path.name.split('.')[0]}.{number}.jsonl")
+    return path
 
 
 def _cascade_builder() -> Callable[[Settings, Pack | None], Any]:

@@ -18,6 +18,7 @@ from duologue.runtime.watched import stage_broke
 
 FAILURES_MAX: Final = 3  # that may pass, of one judge in one session; it is opened anew before
 OVERRUNS_MAX: Final = 10  # calls that held the loop, of one judge in one session
+IN_A_ROW_MAX: Final = 100  # between two frames; one that never waits would hold the loop for ever
 JUDGEMENTS_MAX: Final = 3000  # of one judge in one turn: one a frame for the longest turn
 
 
@@ -78,7 +79,7 @@ class _Hearing:
         self._stream: JudgeStream | None = None
         self._cancel: Callable[[], object] = lambda: None
         self._turn: tuple[int, float] | None = None
-        self._failures = self._held_loop = self._judgements = 0
+        self._failures = self._held_loop = self._judgements = self._in_a_row = 0
         self._overruns = Overruns(services.note)
 
     def open(self) -> None:
@@ -104,6 +105,7 @@ class _Hearing:
 
     def tell(self, what: Callable[[JudgeStream], None]) -> None:
         """Tell it something. It must not take long: it is done on the loop."""
+        self._in_a_row = 0
         if self._stream is None:
             return
         begun_at = self._services.now()
@@ -128,6 +130,10 @@ class _Hearing:
             async with aclosing(stream):
                 async for judgement in stream:
                     if self._stream is not stream:
+                        return
+                    self._in_a_row += 1
+                    if self._in_a_row > IN_A_ROW_MAX:
+                        self._leave_out(f"more than {IN_A_ROW_MAX} judgements between two frames")
                         return
                     self._judged(judgement)
             if self._stream is stream:

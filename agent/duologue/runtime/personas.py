@@ -3,6 +3,7 @@
 A persona is frozen, and a reply is its persona's from the first word to the last, whoever is to speak next.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -21,13 +22,16 @@ PERSONAS_MAX: Final = 32  # of one session; each keeps its instructions and may 
 class Personas:
     """`following`: who is to speak from the next turn or reply on."""
 
-    def __init__(self, first: Persona, stages: Stages) -> None:
-        self._known = {first.name: first}
+    def __init__(self, first: Persona, stages: Stages, others: Iterable[Persona] = ()) -> None:
+        """`first`: who speaks at the beginning. `others`: who may, in a session that comes from another process."""
+        self._known = {persona.name: persona for persona in (*others, first)}
         self._stages = stages
         self.following = first
 
     def check(self, persona: Persona) -> None:
-        """Raise `ProtocolError` if `persona` would be one too many."""
+        """Raise `ProtocolError` if `persona` would be one too many, or is none."""
+        if not isinstance(persona, Persona):
+            raise ProtocolError(f"{persona!r:.60} is no persona", hint="Make one: agent.persona(name of a pack)")
         if len(self._known) >= PERSONAS_MAX and persona.name not in self._known:
             raise ProtocolError(f"{PERSONAS_MAX} personas have spoken in this session", hint="Take one of them again")
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from duologue.core.events import Event, ReplyFailed, ReplyGenerated, ReplyHeard, ReplyText, ToolRequested
@@ -24,6 +25,7 @@ STAGE: Final = "reply_source"  # what errors of a source are told under
 UNRELEASED_S_MAX: Final = 8.0  # of audio taken before the turn is over; a cascade stops itself before that
 REPLY_CHARS_MAX: Final = 250_000  # of text from any source: above the cascade's own bounds, and a source gone wild
 CHUNK_WORDS_MAX: Final = 50_000  # of word times in one chunk: more than that many characters have; the rest is dropped
+NOTHINGS_MAX: Final = 1000  # in a row; a model that thinks for long sends some
 SOURCE_STALL_S_MAX: Final = 60.0  # without an item that is its to give: above the time limits inside a cascade
 
 
@@ -69,11 +71,12 @@ class ReplyRun:
             self._released.set()
         self._cancelled = self._over = self._is_told = self._heard_told = False
         self._may_use_tools = True
-        self._calls = self._text_chars = 0
+        self._calls = self._text_chars = self._nothings = 0
         self._reason = ""
         self._usage: Usage | None = None
         self._chunk: Chunk | None = None  # that audio and words belong to
         self._grows = False  # its text is what comes as `TextDelta`
+        self._unplaced = ""  # text that came before its chunk
         if context.text_only:
             self._chunk, self._grows = self.track.begin_chunk(""), True
             self._chunk.complete = True  # text is had as soon as it is told
@@ -218,11 +221,19 @@ class ReplyRun:
                     break
                 self._is_asked = False
                 TAKE[type(item)](self, item)
+                self._count_nothing(item)
                 if not self._released.is_set() and self.track.rest_s(0) > UNRELEASED_S_MAX:
                     await self._released.wait()
                 await self.track.room.wait()
         if self._chunk and self._grows:
             self._chunk.complete = True
+
+    def _count_nothing(self, item: told.ReplyItem) -> None:
+        """A source that gives nothing again and again would hold the loop for ever."""
+        is_nothing = (isinstance(item, TextDelta) and not item.text) or (isinstance(item, SpeechAudio) and not item.pcm)
+        self._nothings = self._nothings + 1 if is_nothing else 0
+        if self._nothings > NOTHINGS_MAX:
+            raise StageError(STAGE, f"it gave empty text or audio {NOTHINGS_MAX} times in a row")
 
     async def _watch(self) -> None:
         """Give up a source that hangs when it is its turn."""
@@ -245,13 +256,15 @@ class ReplyRun:
             raise StageError(STAGE, f"a reply of more than {REPLY_CHARS_MAX} characters")
         if self._chunk and self._grows:
             self._chunk.text += text
+        elif self._chunk is None:
+            self._unplaced += text
         self._post(ReplyText(self._now(), self.number, text))
         if self._context.text_only and self._released.is_set():
             self._tell_heard()
 
     def _begin_chunk(self, item: told.ChunkBegins) -> None:
         if not self._context.text_only:
-            self._grows = item.text is None
+            self._grows, self._unplaced = item.text is None, ""
             self._chunk = self.track.begin_chunk(mended(item.text or ""), in_text=item.in_text)
 
     def _end_chunk(self, item: told.ChunkEnds) -> None:
@@ -263,11 +276,14 @@ class ReplyRun:
         if self._context.text_only:
             return
         if self._chunk is None:
-            self._begin_chunk(told.ChunkBegins(None))
+            self._begin_chunk(told.ChunkBegins(self._unplaced or None))  # the text before it is what it says
+            self._grows = True
         self._services.meter.synthesised_s += len(item.pcm) / 2 / self._context.speech.sample_rate_hz
         self.track.add(item.pcm)
 
     def _take_word(self, item: SpokenWord) -> None:
+        if not (isfinite(item.start) and isfinite(item.end) and item.start_char >= 0):
+            raise StageError(STAGE, f"a word has no place: {item}")
         if self._chunk and len(self._chunk.words) < CHUNK_WORDS_MAX:
             self._chunk.words.append(item)
 

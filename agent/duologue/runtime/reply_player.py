@@ -18,6 +18,7 @@ from duologue.runtime.playout.track import Track
 from duologue.runtime.reply import ReplyContext, ReplyRun
 from duologue.runtime.services import Services
 
+MS_MAX: Final = 1e9  # no reply is so long: eleven days
 REPORT_NOTES_MAX: Final = 20  # of one session; a player that counts wrong does so fifty times a second
 
 
@@ -181,8 +182,15 @@ class ReplyPlayer:
             raise ProtocolError(f"reply {reply} is {length_ms} ms long, it can't be cut at {at_ms} ms")
         return track.heard(track.position(count))
 
-    def truncate(self, reply: int, samples: int) -> None:
+    def truncate(self, reply: int, audio_ms: float, rate_hz: int) -> None:
         """`reply` was heard as far as that and no more: silence it, or correct what the core knows."""
+        is_number = isinstance(audio_ms, int | float) and not isinstance(audio_ms, bool)
+        if not is_number or not 0 <= audio_ms < MS_MAX or not isinstance(reply, int):
+            raise ProtocolError(
+                f"a reply can't be cut at {audio_ms!r:.40} ms, got reply {reply!r:.40}",
+                hint="Count from its first sample; replies have whole numbers",
+            )
+        samples = int(audio_ms * rate_hz / 1000)
         heard, ended = self.heard_at(reply, samples), self._ended.get(reply)
         if heard is None:
             raise ProtocolError(

@@ -6,14 +6,13 @@ and end with it.
 """
 
 import asyncio
-import math
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from duologue.audio import FRAME_BYTES
 from duologue.core import actions as act
@@ -22,7 +21,6 @@ from duologue.core.conversation import Conversation
 from duologue.core.history import Item
 from duologue.core.machines import Phase
 from duologue.core.messages import ToolSpec
-from duologue.core.options import ReplyOptions
 from duologue.core.policy import Policy
 from duologue.core.words import mended
 from duologue.errors import DuologueError, ProtocolError, StageError, TransportError
@@ -41,10 +39,11 @@ from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, 
 from duologue.runtime.shell import CarryOut, Observer, Shell, as_ours
 from duologue.runtime.speech_input import SpeechInput
 from duologue.runtime.summary import summarise
-from duologue.runtime.told_by_stages import refuse_a_stage_s
+from duologue.runtime.told_by_programs import GivenOptions, checked, reply_options, tool_specs
 from duologue.runtime.tool_runner import ToolRunner
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import HandedToTools
+from duologue.runtime.watched import attended, closed_in_time
 
 
 class Session(HandedToTools):
@@ -62,9 +61,9 @@ class Session(HandedToTools):
         self.user_data = setup.user_data
         self.meter = Meter()
         self.error: DuologueError | None = None
-        self.id = str((setup.snapshot or {}).get("id") or uuid.uuid4().hex)
+        self.id = snapshot.session_id(setup.snapshot) or uuid.uuid4().hex
         self._setup = setup
-        self._personas = Personas(setup.persona, setup.stages)
+        self._personas = Personas(setup.persona, setup.stages, setup.personas)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._failed = False
@@ -91,8 +90,8 @@ class Session(HandedToTools):
             services,
             self._reply_context,
             self._request,
-            on_spoken=self._spoken,
-            on_failed=self._playout_failed,
+            on_spoken=lambda reply, text: self._shell.tell(Spoken(self.now(), reply, text)),
+            on_failed=self._transport_failed,
             on_played=self._judging.hear_agent if stages.judges else None,
         )
         self._shell.begin(setup.traced(self.id, self._trace_header), self._carry_out())  # last: it opens a file
@@ -140,7 +139,7 @@ class Session(HandedToTools):
         self._judging.begin()
         self._tasks.spawn(self._run_transport())
         if accompany := getattr(self.transport, "accompany", None):
-            self._tasks.spawn(accompany(self))
+            self._tasks.spawn(attended(accompany(self), self._transport_failed))
         if self._setup.snapshot is not None:
             self._shell.drain(lambda: self._shell.take_over(self._revive))
         elif self._setup.persona.greeting:
@@ -184,8 +183,9 @@ class Session(HandedToTools):
             self.post(ev.CloseRequested(self.now(), mended(reason), finish))
 
     async def wait_closed(self) -> None:
-        """Return when the session is over, whoever ended it."""
-        await self._closed.wait()
+        """Return when the session is over, whoever ended it; inside a tool at once, as `close` does."""
+        if not self._tool_runner.is_asking:
+            await self._closed.wait()
 
     async def _run_transport(self) -> None:
         try:
@@ -194,6 +194,8 @@ class Session(HandedToTools):
         except TransportError as error:
             self.error, reason = error, "connection lost"
             self.note("transport", str(error), "error")
+        except Exception as error:  # a stranger's transport may raise anything
+            return self._transport_failed(error)
         self._shell.post(ev.CloseRequested(self.now(), reason, finish=False))
 
     async def _end(self) -> None:
@@ -202,7 +204,7 @@ class Session(HandedToTools):
         self._shell.rearm()
         try:
             self._reply_player.silence()
-            await self.transport.aclose()
+            await closed_in_time(self.transport.aclose(), "transport", self.note)
             await self._tool_runner.finish()
         finally:
             self._speech_input.close_all()
@@ -213,7 +215,7 @@ class Session(HandedToTools):
                 self._shell.tell(Note(self.now(), "trace", self.trace.lost, "error"))
             self._over()
 
-    def _playout_failed(self, error: Exception) -> None:
+    def _transport_failed(self, error: Exception) -> None:
         self._fail(error if isinstance(error, DuologueError) else TransportError(f"{type(error).__name__}: {error}"))
 
     def _fail(self, error: BaseException) -> None:
@@ -229,8 +231,8 @@ class Session(HandedToTools):
         """The core or one of its actions broke: say so and end, rather than hang."""
         self.error = self.error or as_ours(error)
         self.note("internal", str(as_ours(error)), "error")
-        reply, heard = self._reply_player.silence()
         with suppress(Exception):  # it may be broken past that, too; then what was heard is lost with it
+            reply, heard = self._reply_player.silence()
             self.conversation.feed(ev.ReplyEnded(max(self.now(), self.conversation.now), reply, heard, cut=True))
         self._over()
 
@@ -248,7 +250,7 @@ class Session(HandedToTools):
 
         From inside an action it waits its turn, from another thread for the loop's; a refusal is noted then.
         """
-        refuse_a_stage_s(event)
+        event = checked(event)
         if self.closed or self.phase is Phase.CLOSED:
             raise ProtocolError(f"{type(event).__name__} came when the session was over", hint="See session.closed")
         if isinstance(event, ev.ToolReturned) and not self.conversation.awaits_tool(event.call_id):
@@ -256,11 +258,11 @@ class Session(HandedToTools):
         elif threading.get_ident() == self._thread:
             self._shell.post(event, self._refused)
         else:
-            self._loop.call_soon_threadsafe(self._post_later, event)
+            self._loop.call_soon_threadsafe(self._do_later, self.post, event)
 
-    def _post_later(self, event: ev.Event) -> None:
+    def _do_later(self, action: Callable[..., None], *args: Any) -> None:
         try:
-            self.post(event)
+            action(*args)
         except ProtocolError as error:
             self._refused(error)
 
@@ -297,8 +299,7 @@ class Session(HandedToTools):
             self._loop.call_soon(self.event, event)
             return
         try:
-            refuse_a_stage_s(event)
-            self._shell.post(replace(event, at=self.now()))
+            self._shell.post(replace(checked(event), at=self.now()))
         except ProtocolError as error:
             self.note("transport", f"dropped: {error}", "warning")
 
@@ -358,23 +359,23 @@ class Session(HandedToTools):
 
     def say(self, text: str, *, interruptible: bool = True, in_history: bool = True) -> None:
         """Say `text`, word for word, as soon as nobody else has the floor."""
-        self.post(ev.SayRequested(self.now(), mended(text), interruptible, in_history))
+        self.post(ev.SayRequested(self.now(), text, interruptible, in_history))
 
     def type(self, text: str, *, images: Iterable[str] = (), reply: bool = True, author: str = "") -> None:
         """A turn of the user that is typed. `images`: http(s) or data URLs. `author`: who of several typed it."""
-        self.post(ev.TypedTurn(self.now(), mended(text), tuple(images), reply, mended(author)))
+        self.post(ev.TypedTurn(self.now(), text, tuple(images), reply, author))
 
     def show(self, *images: str) -> None:
         """Images (http(s) or data URLs) that go with the user's open or next turn."""
         self.post(ev.ImagesShown(self.now(), images))
 
-    def request_reply(self, tag: str = "", **options: Any) -> None:
-        """A reply as soon as nobody else has the floor. `options`: as in `ReplyOptions`, for this reply alone. `tag`
-        comes back with `BeginReply`, `RefuseSay` and `ReplyOver`.
+    def request_reply(self, tag: str = "", **options: Unpack[GivenOptions]) -> None:
+        """A reply as soon as nobody else has the floor. `options`: as in `duologue.ReplyOptions`, for it alone; `tools`
+        may be functions. `tag` comes back with `BeginReply`, `RefuseSay` and `ReplyOver`.
 
-        Raises `ProtocolError` for options that contradict each other.
+        Raises `ProtocolError` for options that contradict each other, or that there are not.
         """
-        self.post(ev.ReplyRequested(self.now(), tag, ReplyOptions(**options)))
+        self.post(ev.ReplyRequested(self.now(), tag, reply_options(options)))
 
     def insert(self, item: Item, after: str | None = None) -> None:
         """Put `item` into the history, behind the item `after` (`"root"`: before all others; None: at the end).
@@ -412,9 +413,10 @@ class Session(HandedToTools):
         """
         if self.closed:
             raise ProtocolError("a reply can't be cut when the session is over", hint="See session.closed")
-        if not (isinstance(audio_ms, int | float) and math.isfinite(audio_ms) and audio_ms >= 0):
-            raise ProtocolError(f"a reply can't be cut at {audio_ms!r} ms", hint="Count from its first sample")
-        self._reply_player.truncate(reply, int(audio_ms * self.output_rate_hz / 1000))
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._do_later, self.truncate_reply, reply, audio_ms)
+        else:
+            self._reply_player.truncate(reply, audio_ms, self.output_rate_hz)
 
     def set_endpointing(self, *, automatic: bool, reply_automatically: bool = True) -> None:
         """Turns end by silence, or only by commit; replies come by themselves, or only on request."""
@@ -430,11 +432,11 @@ class Session(HandedToTools):
     def return_tool(self, call_id: str, output: str, *, failed: bool = False) -> None:
         """The result of a tool that the caller's side ran (`RunTool` with `remote`), however late. A reply with it
         begins on request. One that no call waits for is noted and dropped."""
-        self.post(ev.ToolReturned(self.now(), call_id, mended(output), failed))
+        self.post(ev.ToolReturned(self.now(), call_id, output, failed))
 
     def set_remote_tools(self, specs: Iterable[ToolSpec]) -> None:
         """The caller's side offers these tools from now on; calls come as `RunTool` with `remote`."""
-        self._tool_runner.set_remote(specs)
+        self._tool_runner.set_remote(tool_specs(specs))
 
     def use_persona(self, persona: Persona, *, greet: bool = False) -> None:
         """Another persona speaks from the next turn or reply on, never in the middle of one; its greeting comes first
@@ -460,7 +462,7 @@ class Session(HandedToTools):
             source=self._personas.source(action),
             speech=replace(speech, sample_rate_hz=self.output_rate_hz),
             session=self.id,
-            tool_traits=self._tool_runner.traits,
+            tool_traits=lambda name: self._tool_runner.traits(name, action.options.tools or ()),
             unique_id=lambda call_id: self._tool_runner.unique_id(call_id, self.conversation.knows_tool_call),
             on_aside=self._aside,
             on_finished=self._reply_finished,
@@ -475,18 +477,16 @@ class Session(HandedToTools):
     def _reply_finished(self, reply: int, reason: str, usage: Usage | None) -> None:
         self._shell.tell(ReplyFinished(self.now(), reply, reason, usage))
 
-    def _spoken(self, reply: int, text: str) -> None:
-        self._shell.tell(Spoken(self.now(), reply, text))
-
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         options = self.conversation.options(reply)
         specs = self._tool_runner.specs if options.tools is None else options.tools
+        choice = self._tool_runner.choice(options.tool_choice, specs) if tools else "auto"
         return LlmRequest(
             tuple(self.conversation.prompt(reply)),
             tools=specs if tools else (),
             temperature=options.temperature,
             output_tokens_max=options.output_tokens_max,
-            tool_choice=options.tool_choice if tools else "auto",
+            tool_choice=choice,
             session=self.id,
         )
 

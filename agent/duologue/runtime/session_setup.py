@@ -135,6 +135,7 @@ SessionEvent = Event | Action | Aside | Note | ReplyFinished | Spoken
 class SessionSetup:
     """What a session is made of; `Agent.session` puts it together.
 
+    `personas`: who may have spoken before, or may be wanted, in a session that goes on from a `snapshot`.
     `output_rate_hz`: of the agent's audio, one of `OUTPUT_RATES_HZ`. `traced`: makes the trace from the session's id
     and a function that gives its header. `user_data`: the program's own, for its tools.
     """
@@ -147,4 +148,5 @@ class SessionSetup:
     output_rate_hz: int = OUTPUT_RATE_HZ
     traced: Callable[[str, Callable[[], Mapping[str, Any]]], Trace] = lambda session_id, header: Trace(header)
     snapshot: Mapping[str, Any] | None = None
+    personas: tuple[Persona, ...] = ()
     user_data: Any = None

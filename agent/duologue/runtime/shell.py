@@ -13,13 +13,15 @@ from typing import Any, Final
 from duologue.core.actions import Action
 from duologue.core.conversation import Conversation
 from duologue.core.events import Event, HeardSoFar
-from duologue.errors import DuologueError, InternalError, ProtocolError
+from duologue.errors import ConfigurationError, DuologueError, InternalError, ProtocolError
 from duologue.runtime.broadcast import Broadcast
 from duologue.runtime.overruns import Overruns
 from duologue.runtime.services import Severity
 from duologue.runtime.session_setup import Note, SessionEvent
 from duologue.runtime.trace import Trace
 
+BEATS_MAX: Final = 1000  # in one go: real ones are a dozen
+TELLING_MAX: Final = 8  # one because of the other: a note about a note
 OBSERVERS_MAX: Final = 32  # of one session; each costs time on the loop at every event
 
 OnRefused = Callable[[ProtocolError], None]
@@ -45,6 +47,7 @@ class Shell:
         self._observers: list[Observer] = []
         self._inbox: deque[tuple[Event, OnRefused | None]] = deque()
         self._draining = self._over = False
+        self._telling = 0  # things that are being told, one because of the other
         self._timer: asyncio.TimerHandle | None = None
         self._overruns = Overruns(self.note)
 
@@ -79,15 +82,34 @@ class Shell:
         return lambda: self._observers.remove(observer) if observer in self._observers else None
 
     def tell(self, event: SessionEvent) -> None:
-        """Tell the observers, then those who read."""
+        """Tell the observers, then those who read. What they post waits its turn."""
+        if self._draining:
+            self._tell(event)
+        else:
+            self.drain(lambda: self._tell(event))
+
+    def _tell(self, event: SessionEvent) -> None:
+        if self._telling >= TELLING_MAX:
+            raise ProtocolError("an observer tells something at each thing that it is told")
+        self._telling += 1
+        try:
+            self._tell_observers(event)
+        finally:
+            self._telling -= 1
+        if not isinstance(event, HeardSoFar):
+            self.broadcast.publish(event)
+
+    def _tell_observers(self, event: SessionEvent) -> None:
         for observer in tuple(self._observers):
             try:
                 observer(event)
-            except Exception as error:  # a stranger's function: it loses its place, the conversation goes on
-                self._observers.remove(observer)
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as error:  # a stranger's function: it loses its place, the conversation goes on
+                if observer in self._observers:
+                    self._observers.remove(observer)
                 self.note("observer", f"{type(error).__name__}: {error}; it is told nothing more", "error")
-        if not isinstance(event, HeardSoFar):
-            self.broadcast.publish(event)
 
     def note(self, source: str, text: str, severity: Severity = "info") -> None:
         """Write to the trace, and tell it."""
@@ -121,8 +143,16 @@ class Shell:
                 first()
             except ProtocolError as error:
                 refusal = error
-            while self._inbox:
+            for _ in range(BEATS_MAX):
+                if not self._inbox:
+                    break
                 self._beat_waiting(*self._inbox.popleft())
+            else:
+                last = type(self._inbox.popleft()[0]).__name__ if self._inbox else ""
+                raise ConfigurationError(
+                    f"{BEATS_MAX} events brought each other about, the last a {last}",
+                    hint="An observer answers what it tells itself: let it answer others only",
+                )
         except Exception as error:  # whatever it is, a session must not hang half-decided: it ends and says why
             self._inbox.clear()
             self._on_crash(error)

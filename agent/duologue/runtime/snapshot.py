@@ -1,5 +1,6 @@
 """A session's whole state as JSON-able data, and what another process reads out of it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from duologue.core.migration import unheard
 from duologue.core.policy import Policy
 from duologue.errors import ProtocolError
 
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{0,128}")
 VERSION: Final = 2
 READS: Final = (1, 2)  # the versions that are understood
 
@@ -22,6 +24,21 @@ def take(session: str, conversation: Conversation, remote_tools: tuple[ToolSpec,
         "remote_tools": to_data(remote_tools),
         "conversation": conversation.snapshot(),
     }
+
+
+def session_id(snapshot: Any) -> str:
+    """The id of the session that `snapshot` was taken of; empty for no snapshot.
+
+    Raises `ProtocolError` for what is no snapshot, and for an id that is none: files are called by it.
+    """
+    if snapshot is None:
+        return ""
+    if not isinstance(snapshot, Mapping):
+        raise ProtocolError(f"{snapshot!r:.60} is no snapshot", hint="Give what session.snapshot() returned")
+    found = snapshot.get("id", "")
+    if not isinstance(found, str) or not _ID.fullmatch(found):
+        raise ProtocolError(f"a session can't be called {found!r:.60}", hint="Letters, digits, - and _, at most 128")
+    return found
 
 
 def restore(policy: Policy, snapshot: Mapping[str, Any]) -> Conversation:

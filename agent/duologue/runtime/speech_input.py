@@ -1,8 +1,8 @@
 """What the session hears: the user's audio on the session's time axis, through detection into recognition."""
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from typing import Final
 
 from duologue.audio import FRAME_SECONDS, Frame
@@ -13,7 +13,7 @@ from duologue.core.events import (
     SpeechStarted,
     SpeechStopped,
 )
-from duologue.errors import ConfigurationError, DuologueError, StageError
+from duologue.errors import DuologueError, StageError
 from duologue.ports.asr import AUDIO_SECONDS_MAX, Asr, AsrContext, AsrStream, Hypothesis, KeepsSessions
 from duologue.ports.vad import Onset, Vad
 from duologue.runtime.judging import Judging
@@ -77,26 +77,38 @@ class Recognition:
         self._asked_at: dict[int, float] = {}
         self._mark = 0
         self._stream: AsrStream | None = None
+        self._broken: DuologueError | None = None
         self.task = services.spawn(self._run())
 
     def push_frame(self, frame: Frame) -> None:
         """One more frame of the turn."""
         self._frames.append(frame)
-        if self._stream:
-            self._stream.push_frame(frame)
+        self._order(lambda stream: stream.push_frame(frame))
 
     def finalise(self, mark: int) -> None:
         """Ask for the final to all frames so far."""
         self._mark = mark
         self._asked_at = {mark: self._services.now()}
+        self._order(lambda stream: stream.finalise(mark))
+
+    def _order(self, command: Callable[[AsrStream], None]) -> None:
+        """Give the recogniser a command. An error costs the turn, not the session: it may be a stranger's."""
         if self._stream:
-            self._stream.finalise(mark)
+            try:
+                command(self._stream)
+            except Exception as error:
+                self._broken, self._stream = _as_ours(error), None
+                self.task.cancel()
 
     async def _run(self) -> None:
         for attempt in (1, 2):
             try:
                 await self._listen()
-            except (StageError, ConfigurationError) as error:
+            except asyncio.CancelledError:
+                if self._broken is None:
+                    raise
+                self._services.post(RecognitionFailed(self._services.now(), self.turn, str(self._broken)))
+            except DuologueError as error:
                 if isinstance(error, StageError) and error.retryable and attempt == 1:
                     self._services.note("asr", f"begun again: {error}", "warning")
                     continue
@@ -104,15 +116,20 @@ class Recognition:
             return
 
     async def _listen(self) -> None:
-        self._stream = stream = self._asr.open(self._asr_context())
+        try:
+            await self._hear(self._asr.open(self._asr_context()))
+        except Exception as error:
+            raise _as_ours(error) from error
+
+    async def _hear(self, stream: AsrStream) -> None:
+        self._stream = stream
         try:
             for frame in list(self._frames):
                 stream.push_frame(frame)
             if self._mark:
                 stream.finalise(self._mark)
-            async with aclosing(_hypotheses(stream)) as hypotheses:
-                async for hypothesis in hypotheses:
-                    self._tell(hypothesis)
+            async for hypothesis in stream:
+                self._tell(hypothesis)
         finally:
             self._stream = None
             await stream.aclose()
@@ -130,14 +147,9 @@ class Recognition:
         services.post(FinalTranscript(now, self.turn, heard.mark, heard.text, heard.words, heard.language))
 
 
-async def _hypotheses(stream: AsrStream) -> AsyncGenerator[Hypothesis, None]:
-    try:
-        async for hypothesis in stream:
-            yield hypothesis
-    except DuologueError:
-        raise
-    except Exception as error:  # a stranger's adapter may raise anything: it costs the turn, not the session
-        raise stage_broke("asr", error) from error
+def _as_ours(error: Exception) -> DuologueError:
+    """What a recogniser raised, as one of our tree: a stranger's may raise anything."""
+    return error if isinstance(error, DuologueError) else stage_broke("asr", error)
 
 
 class SpeechInput:

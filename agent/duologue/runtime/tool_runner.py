@@ -43,11 +43,21 @@ class ToolRunner:
         """Those of the caller's side."""
         return tuple(self._remote.values())
 
-    def traits(self, name: str) -> ReplyTools:
-        """Time-out, who runs it, whether it can be stopped."""
-        if name in self._remote:
+    def traits(self, name: str, offered: Iterable[ToolSpec] = ()) -> ReplyTools:
+        """Time-out, who runs it, whether it can be stopped. What is `offered` for one reply alone, and is none of ours,
+        the caller's side runs."""
+        if name in self._remote or (name not in self._tools and any(spec.name == name for spec in offered)):
             return ReplyTools(remote=True)
         return self._tools[name].traits if name in self._tools else ReplyTools()
+
+    def choice(self, wanted: str, specs: Iterable[ToolSpec]) -> str:
+        """`wanted`, or `auto`, with a note, where there is no such tool: an endpoint would refuse the whole request."""
+        names = [spec.name for spec in specs]
+        if wanted in names or (names and wanted == "required") or wanted in ("auto", "none"):
+            return wanted
+        known = ", ".join(names) or "none"
+        self._services.note("tool", f"tool_choice {wanted!r} was left out. There is: {known}", "warning")
+        return "auto"
 
     def set_remote(self, specs: Iterable[ToolSpec]) -> None:
         """The caller's side offers these tools from now on."""

@@ -1,13 +1,16 @@
 """Stages under watch: one that hangs or raises what its port does not speak of costs a reply, not the session."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 from duologue.errors import DuologueError, StageError, StageTimeout
+from duologue.runtime.services import TakeNote
 
 SLACK_S: Final = 0.001  # a timer may come a rounding too early: not one that is set for a time which is over
+
+CLOSE_S_MAX: Final = 5.0  # a connection that does not end is left to the system
 
 Item = TypeVar("Item")
 
@@ -39,6 +42,25 @@ async def watched(stage: str, items: AsyncGenerator[Item, None], stall_s_max: fl
                 yield item
     finally:
         patience.close()
+
+
+async def attended(work: Awaitable[object], on_failed: Callable[[Exception], None]) -> None:
+    """Await `work`; `on_failed` is told what it raises: a stranger's may raise anything."""
+    try:
+        await work
+    except Exception as error:
+        on_failed(error)
+
+
+async def closed_in_time(closing: Awaitable[object], what: str, note: TakeNote) -> None:
+    """Await `closing`, for a few seconds at most; what goes wrong is noted: the session is over all the same."""
+    try:
+        async with asyncio.timeout(CLOSE_S_MAX):
+            await closing
+    except TimeoutError:
+        note(what, f"it did not close within {CLOSE_S_MAX:g} s and is left behind", "error")
+    except Exception as error:  # a stranger's adapter may raise anything
+        note(what, f"it did not close: {type(error).__name__}: {error}", "error")
 
 
 class _Patience:

@@ -35,9 +35,27 @@ BY_SPEED: Final = (
 )  # fmt: skip
 
 
-def default_model() -> str:
-    """The smallest size of whisper that was pulled, or "tiny": speed counts most in a conversation."""
-    return next((size for size in BY_SPEED if find_model(size)), "tiny")
+def default_model(language: str | None = None) -> str:
+    """The smallest size of whisper that was pulled, or "tiny": speed counts most in a conversation.
+
+    `language`: BCP 47 code of what is going to be spoken; English-only models are the better ones for that and no good
+    for anything else. None where that is open.
+    """
+    english_only = None if language is None else language.lower().split("-")[0] == "en"
+    fitting = [size for size in BY_SPEED if english_only is None or english_only or not size.endswith(".en")]
+    if english_only:
+        fitting.sort(key=_english_first)
+    return next((size for size in fitting if find_model(size)), "tiny.en" if english_only else "tiny")
+
+
+def _english_first(size: str) -> float:
+    """Quickest first, and of two that are as quick the one that knows English only."""
+    known_to_all = size.removesuffix(".en")
+    return (
+        BY_SPEED.index(known_to_all) - 0.5 * (size != known_to_all)
+        if known_to_all in BY_SPEED
+        else BY_SPEED.index(size)
+    )
 
 
 def find_model(name: str) -> Path | None:

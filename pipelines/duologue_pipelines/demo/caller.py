@@ -5,7 +5,7 @@ does to a voice assistant within the first minute. For the pack that ships, the 
 other pack they are picked by how long their answers are. A caller's script of one's own takes its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,9 +18,7 @@ from duologue_pipelines.transports.caller_script import CallerScript, Step
 
 THINKING_S: Final = 0.9  # longer than three of four pauses inside a turn
 PATIENCE_S: Final = 8.0
-_VOICES: Final = {"en": "en-us+f3", "zh": "cmn+f3"}
-# As the synthesiser must read it to make the sound, and as it is written.
-_BACKCHANNELS: Final = {"en": ("um hum", "mm-hm"), "zh": ("嗯", "嗯")}
+_CAPTIONS: Final = {"en": "mm-hm", "zh": "嗯"}
 _LONG_ENOUGH: Final = {"backchannel": 60, "cough and interruption": 150}  # letters: 4 and 10 seconds of speech
 
 
@@ -42,7 +40,24 @@ _CHOSEN: Final = (
 )
 
 
-def demo_call(pack: Pack, language: str | None = None) -> ScriptedCall:
+@dataclass(frozen=True, slots=True)
+class CallerVoice:
+    """Who speaks for the caller: `synthesiser` as in `tts.use`, with a voice a language.
+
+    `hums`: by language, what it must be given to hum "mm-hm" as people do.
+    """
+
+    synthesiser: str
+    voices: Mapping[str, str]
+    hums: Mapping[str, str]
+
+
+EMBEDDED: Final = CallerVoice("espeak", {"en": "en-us+f3", "zh": "cmn+f3"}, {"en": "um hum", "zh": "嗯"})
+# Never the voice that the agent has in the pack that ships.
+LIFELIKE: Final = CallerVoice("kokoro", {"en": "am_michael", "zh": "zm_yunxi"}, {"en": "Mm-hmm.", "zh": "嗯。"})
+
+
+def demo_call(pack: Pack, language: str | None = None, voice: CallerVoice = EMBEDDED) -> ScriptedCall:
     """The demo's call for `pack` in `language`. Raises `ConfigurationError` when its dialogues do not suffice."""
     code = pack.language_for(language)
     tongue = code.split("-")[0]
@@ -53,7 +68,7 @@ def demo_call(pack: Pack, language: str | None = None) -> ScriptedCall:
             _step((questions.split[0], THINKING_S, questions.split[1])),
             Act("thinking pause", questions.thoughtful),
         ),
-        (_backchannel(tongue), Act("mm-hm")),
+        (_backchannel(tongue, voice), Act("mm-hm")),
         (_step(questions.long.user), Act("question", questions.long)),
         (
             Step(noise="cough", when="agent_speaking", delay_s=2.2, patience_s=PATIENCE_S),
@@ -66,7 +81,8 @@ def demo_call(pack: Pack, language: str | None = None) -> ScriptedCall:
     ]
     script = CallerScript(
         step=tuple(step for step, _ in steps_and_acts),
-        voice=_VOICES.get(tongue),
+        synthesiser=voice.synthesiser,
+        voice=voice.voices.get(tongue),
         language=code,
         first_patience_s=4.0,
         patience_s=PATIENCE_S,
@@ -78,8 +94,8 @@ def _step(say: str | tuple[str | float, ...], **more: Any) -> Step:
     return Step(say=say, patience_s=PATIENCE_S, **more)
 
 
-def _backchannel(tongue: str) -> Step:
-    say, caption = _BACKCHANNELS.get(tongue, _BACKCHANNELS["en"])
+def _backchannel(tongue: str, voice: CallerVoice) -> Step:
+    say, caption = voice.hums.get(tongue, voice.hums["en"]), _CAPTIONS.get(tongue, _CAPTIONS["en"])
     return _step(say, kind="backchannel", when="agent_speaking", delay_s=2.0, caption=caption)
 
 

@@ -19,7 +19,8 @@ from duologue_pipelines.calls.output_files import Written, check_files, kept_fro
 from duologue_pipelines.calls.tables import announce, latency_table
 from duologue_pipelines.calls.verdict_table import verdict_table
 from duologue_pipelines.calls.verdicts import Verdict, judge
-from duologue_pipelines.demo.caller import demo_call
+from duologue_pipelines.demo.caller import EMBEDDED, LIFELIKE, demo_call
+from duologue_pipelines.demo.real_models import fetch_models, has_voices
 from duologue_pipelines.transports.wav import WavTransport
 
 TITLE: Final = "A conversation with Duologue"
@@ -49,7 +50,11 @@ async def demo(settings: Settings, out: Path, *, caller: Path | None = None, con
     """`run_demo` on the running loop, whatever clock it has."""
     pack = find_pack(settings.pack)
     language = settings.language
-    demonstration = demo_call(pack, language) if caller is None else scripted_call(caller, pack, language)
+    if caller is None:
+        fetch_models(settings, pack.language_for(language), console)
+        demonstration = demo_call(pack, language, LIFELIKE if has_voices() else EMBEDDED)
+    else:
+        demonstration = scripted_call(caller, pack, language)
     make_folder(out)
     check_files([out / name for name in FILES])
     with kept_from_others(out / LOCK, str(out)):

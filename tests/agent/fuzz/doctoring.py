@@ -19,7 +19,7 @@ from typing import Any, Final
 from duologue.core import events
 from duologue.core.conversation import Conversation
 from duologue.core.policy import EndpointingPolicy, Policy, ReplyPolicy
-from duologue.runtime.told_by_stages import TOLD_BY_STAGES
+from duologue.runtime.told_by_programs import TOLD_BY_STAGES
 
 # How often each fuzzer runs in the suite; a night's worth is FUZZ_TIMES=100.
 TIMES: Final = float(os.environ.get("FUZZ_TIMES", "1"))

@@ -272,7 +272,7 @@ def test_a_session_handed_over_speaks_as_the_pack_that_it_was_given_last(pirate,
 
     persona, notes = run(main(False))
     assert persona == "assistant"
-    assert notes[-1] == "pirate is not known here: its words go on in the voice of assistant"
+    assert notes[-1].startswith("pirate is not known here: its words go on in the voice of assistant. Give")
     assert run(main(True))[0] == "pirate"
 
 

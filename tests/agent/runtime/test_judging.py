@@ -10,7 +10,7 @@ from duologue.core import actions as act
 from duologue.core import events as ev
 from duologue.errors import StageError
 from duologue.ports.judge import Judgement
-from duologue.runtime.judging import FAILURES_MAX, JUDGEMENTS_MAX
+from duologue.runtime.judging import FAILURES_MAX, IN_A_ROW_MAX, JUDGEMENTS_MAX
 from duologue.runtime.session_setup import Note
 from duologue.testing.memory_transport import RemoteMemoryTransport
 from duologue.testing.scripted_asr import Utterance
@@ -156,10 +156,10 @@ class BrokenStream(ScriptedJudgeStream):
         super().hear_agent(frame)
 
     async def __anext__(self):
-        if self._judge.at == "floods" and self.turns:
-            await pass_time(0.0)
+        if self._judge.at in ("floods", "chatters") and self.turns:
+            await pass_time(0.0 if self._judge.at == "floods" else 0.00025)
             return Judgement(self.turns[-1].turn, 1.0, over=0.5)
-        if self._judge.at == "floods":
+        if self._judge.at in ("floods", "chatters"):
             await pass_time(0.02)
             return Judgement(0, 1.0, over=0.5)
         if self._judge.at == "ends":
@@ -174,7 +174,8 @@ class BrokenStream(ScriptedJudgeStream):
         ("hear_user", "judge: OSError: no such model"),
         ("hear_agent", "judge: OSError: no such model"),
         ("no probability", "7.0 is no probability"),
-        ("floods", f"more than {JUDGEMENTS_MAX} judgements of one turn"),
+        ("floods", f"more than {IN_A_ROW_MAX} judgements between two frames"),
+        ("chatters", f"more than {JUDGEMENTS_MAX} judgements of one turn"),
         ("ends", "it ended by itself"),
     ],
 )
