@@ -174,7 +174,8 @@ class EspeakLibrary:
     def phonemes(self, text: str, *, voice: str) -> str:
         """`text` in IPA with stress marks, a tie ("^") inside sounds of two letters; clauses parted by a space.
 
-        espeak drops punctuation. Names of languages that it switches to in the middle are left out. Raises `StageError`.
+        espeak drops punctuation. Names of languages that it switches to in the middle are left out. Raises
+        `StageError`.
         """
         convert = self._lib.espeak_TextToPhonemes
         convert.restype = ctypes.c_char_p

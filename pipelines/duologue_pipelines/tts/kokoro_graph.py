@@ -1,9 +1,9 @@
 """Kokoro's graph made to tell how long each symbol lasts, and to be told how long it may.
 
 The model (StyleTTS 2: durations, then pitch, then an iSTFT decoder) rounds a duration in frames for each symbol and
-stretches everything by them. That tensor becomes an output, for word times, and gets a limit as an input: a third of a
-second of silence before the words and half a second after them are durations of the two empty symbols at the ends, so
-a limit on those spares the waiting and the work alike. A graph of another make stays as it is.
+stretches everything by them. That tensor becomes an output, for word times, and gets a limit as an input: part of the
+silence before the words is the duration of the empty symbol there, so a limit on it spares the waiting and the work
+alike. A graph of another make stays as it is.
 """
 
 from typing import Final

@@ -107,7 +107,9 @@ def load_styles(folder: Path, parts: dict[str, float]) -> Styles:
         path = folder / f"{name}.bin"
         table = np.fromfile(path, dtype="<f4")
         if table.size == 0 or table.size % STYLE_SIZE or not np.isfinite(table).all():
-            raise ConfigurationError(f"{path} is no kokoro voice", hint="Pull it again: `duologue models pull kokoro:v1.0`")
+            hint = "Pull it again: `duologue models pull kokoro:v1.0`"
+            raise ConfigurationError(f"{path} is no kokoro voice", hint=hint)
         tables.append(table.reshape(-1, STYLE_SIZE) * np.float32(weight))
     rows = min(len(table) for table in tables)
-    return np.sum([table[:rows] for table in tables], axis=0, dtype=np.float32)
+    styles: Styles = np.sum([table[:rows] for table in tables], axis=0, dtype=np.float32)
+    return styles
