@@ -193,7 +193,7 @@ def test_what_is_missing_or_broken_says_what_to_do(folder: Path, tmp_path: Path)
     with pytest.raises(StageUnavailable, match="can't be loaded"):
         asyncio.run(KokoroTts().warm_up())
     (folder / "model.onnx").unlink()
-    with pytest.raises(StageUnavailable, match="models pull kokoro:v1.0"):
+    with pytest.raises(StageUnavailable, match=r"models pull kokoro:v1\.0"):
         asyncio.run(KokoroTts().warm_up())
     assert "models pull kokoro" in KokoroTts.probe()
 
