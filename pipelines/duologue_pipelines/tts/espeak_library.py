@@ -30,6 +30,9 @@ _EVENT_LIST_END: Final = 0
 _EVENT_WORD: Final = 1
 _EVENT_END: Final = 5
 _NO_FLAGS: Final = 0
+_PHONEMES_IPA: Final = 0x02
+_PHONEMES_TIE: Final = 0x80
+TIE: Final = "^"  # between the letters of one sound ("t^ʃ")
 
 
 class _Event(ctypes.Structure):
@@ -167,6 +170,28 @@ class EspeakLibrary:
         if failure is not None:
             raise failure
         self._check(code, "synthesis")
+
+    def phonemes(self, text: str, *, voice: str) -> str:
+        """`text` in IPA with stress marks, a tie ("^") inside sounds of two letters; clauses parted by a space.
+
+        espeak drops punctuation. Names of languages that it switches to in the middle are left out. Raises
+        `StageError`.
+        """
+        convert = self._lib.espeak_TextToPhonemes
+        convert.restype = ctypes.c_char_p
+        convert.argtypes = (ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int)
+        identifier = self._identifiers.get(voice, voice)
+        encoded = ctypes.create_string_buffer(text.encode())
+        rest = ctypes.c_void_p(ctypes.addressof(encoded))
+        clauses: list[str] = []
+        with self._lock:
+            if identifier != self._voice:
+                self._check(self._lib.espeak_SetVoiceByName(identifier.encode()), f"voice {voice!r}")
+                self._voice = identifier
+            while rest.value:
+                found = convert(ctypes.byref(rest), _CHARS_UTF8, _PHONEMES_IPA | _PHONEMES_TIE | ord(TIE) << 8)
+                clauses.append((found or b"").decode())
+        return re.sub(r"\([^)]*\)", "", " ".join(clauses)).strip()
 
     def _received(self, samples: Any, count: int, events: Any) -> int:
         """The library's callback, on the thread that called `speak`. Nothing may be raised through C."""

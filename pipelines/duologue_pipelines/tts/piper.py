@@ -235,7 +235,14 @@ def load_voice(path: Path, threads: int) -> "LoadedVoice":
         return LoadedVoice(path, config, threads)
     # onnx and onnxruntime raise classes of their own, straight from Exception, for a broken file.
     except Exception as error:
-        raise StageUnavailable("tts", f"{path} can't be loaded ({error})", hint="Pull the voice again") from error
+        raise StageUnavailable("tts", f"{path} can't be loaded ({error})", hint=_loading_hint(error)) from error
+
+
+def _loading_hint(error: Exception) -> str:
+    """Only a file that is no model is worth pulling again; another make's is whole and stays what it is."""
+    if type(error).__name__ in ("InvalidProtobuf", "NoSuchFile"):
+        return "The file is damaged: pull the voice again"
+    return "The file is whole, but this onnxruntime can't run it: update onnxruntime, or take another voice"
 
 
 def _failing_as_stage(work: Callable[..., T], *args: object) -> T:

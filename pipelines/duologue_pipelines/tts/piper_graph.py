@@ -9,7 +9,8 @@ voice of another make, stays whole.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 import onnx
 from onnx import helper
@@ -21,19 +22,25 @@ _ENCODER_INPUTS: Final = frozenset({"input", "input_lengths", "scales"})
 
 @dataclass(frozen=True, slots=True)
 class VitsParts:
-    """The two halves, serialised. `latent`: the tensor between them, float32 of shape (1, channels, frames).
+    """How the two halves fit. `latent`: the tensor between them, float32 of shape (1, channels, frames).
 
     `durations`: the encoder's output with frames a phoneme id, or empty. `hop`: samples a frame. `decoder_inputs`:
     names of the decoder's inputs besides the latent (the speaker).
     """
 
-    encoder: bytes
-    decoder: bytes
     latent: str
     channels: int
     durations: str
     hop: int
     decoder_inputs: tuple[str, ...]
+
+
+class Cut(NamedTuple):
+    """The two halves, serialised, and how they fit. The bytes are as large as the voice: open them and let them go."""
+
+    encoder: bytes
+    decoder: bytes
+    parts: VitsParts
 
 
 def durations_output(model: onnx.ModelProto) -> str:
@@ -50,15 +57,29 @@ def with_durations(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def split_vits(model: onnx.ModelProto) -> VitsParts | None:
-    """`model` cut before its decoder, or None where it is no VITS graph or can't be cut in one place."""
+def load_and_split(path: Path) -> Cut | None:
+    """The voice at `path` cut in two; see `split_vits`."""
+    return split_vits(onnx.load(str(path)))
+
+
+def load_timed(path: Path) -> bytes:
+    """The whole graph at `path`, serialised, with its durations among the outputs where it has any."""
+    return bytes(with_durations(onnx.load(str(path))).SerializeToString())
+
+
+def split_vits(model: onnx.ModelProto) -> Cut | None:
+    """`model` cut before its decoder, or None where it is no VITS graph or can't be cut in one place.
+
+    Inputs of the halves are what a caller feeds; a speaker that the export folded into a weight stays one.
+    """
     first = next(filter(_begins_decoder, model.graph.node), None)
     weight = first and next((w for w in model.graph.initializer if w.name == first.input[1]), None)
     if first is None or weight is None:
         return None
     latent, audio = first.input[0], model.graph.output[0].name
     decoder = _needed(model.graph, [audio], stop=latent)
-    inputs = tuple(i.name for i in model.graph.input if any(i.name in node.input for node in decoder))
+    fed = _fed(model.graph)
+    inputs = tuple(name for name in fed if any(name in node.input for node in decoder))
     if _ENCODER_INPUTS & set(inputs):
         return None  # the decoder looks past the latent
     durations = durations_output(model)
@@ -66,15 +87,20 @@ def split_vits(model: onnx.ModelProto) -> VitsParts | None:
     encoder = _needed(model.graph, outputs, stop="")
     if first in encoder:
         return None
-    return VitsParts(
-        encoder=_model(model, encoder, ["input", "input_lengths", "scales", "sid"], outputs),
-        decoder=_model(model, decoder, [latent, *inputs], [audio]),
+    parts = VitsParts(
         latent=latent,
         channels=weight.dims[1],
         durations=durations,
         hop=prod(_stride(node) for node in decoder if node.op_type == "ConvTranspose"),
         decoder_inputs=inputs,
     )
+    return Cut(_model(model, encoder, fed, outputs), _model(model, decoder, [latent, *inputs], [audio]), parts)
+
+
+def _fed(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """What a caller must feed. Graphs before IR 4 list their weights among the inputs; a folded speaker is a weight."""
+    weights = {weight.name for weight in graph.initializer}
+    return tuple(info.name for info in graph.input if info.name not in weights)
 
 
 def _begins_decoder(node: onnx.NodeProto) -> bool:

@@ -4,11 +4,12 @@ Everything here blocks and may be called from several threads at once.
 Imports piper-tts (GPL-3.0-or-later), and is imported by `piper.py` only when that is installed.
 """
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnxruntime
@@ -20,9 +21,14 @@ from piper.const import BOS, PAD
 from duologue_pipelines.tts.piper_words import word_spans
 from duologue_pipelines.tts.speakable import SourceWord
 
-WINDOW_FRAMES: Final = 40  # 0.46 s of a 22 kHz voice, 19 ms of work for a medium one
+if TYPE_CHECKING:
+    from duologue_pipelines.tts.piper_graph import VitsParts
+
+WINDOW_FRAMES: Final = 40  # 0.46 s of a 22 kHz voice, 19 to 30 ms of work for a medium one
+FIRST_WINDOW_FRAMES: Final = 24  # 0.28 s: longer than the second window takes, a third less to wait for
 MARGIN_FRAMES: Final = 12  # what the decoder's convolutions reach; the error left is 4e-7
 _TRIAL_FRAMES: Final = 8
+_TRIAL_IDS: Final = 5
 
 Audio = NDArray[np.float32]
 _log = logging.getLogger(__name__)
@@ -59,28 +65,48 @@ class LoadedVoice:
     def __init__(self, path: Path, config: PiperConfig, threads: int) -> None:
         self._threads = threads
         self._config = config
-        self._parts = None
+        self._parts: VitsParts | None = None
         self._decoder: onnxruntime.InferenceSession | None = None
-        encoder: bytes | str = str(path)
-        try:
-            import onnx
+        opened = self._open_cut(path) or self._open_timed(path)
+        self._session = opened or self._open(str(path))
+        self._piper = PiperVoice(session=self._session, config=config)
+        self._inputs = {node.name for node in self._session.get_inputs()}
 
-            from duologue_pipelines.tts.piper_graph import split_vits, with_durations
+    def _open_cut(self, path: Path) -> onnxruntime.InferenceSession | None:
+        """The encoder's session, with the decoder's beside it; None, with a note, where the graph can't be cut."""
+        try:
+            from duologue_pipelines.tts.piper_graph import load_and_split
         except ImportError:
             _log.warning(
                 "the package onnx is missing: %s is synthesised sentence by sentence, without word times", path
             )
-        else:
-            model = onnx.load(str(path))
-            self._parts = split_vits(model)
-            encoder = self._parts.encoder if self._parts else with_durations(model).SerializeToString()
-        self._session = self._open(encoder)
-        if self._parts is not None:
-            self._decoder = self._open(self._parts.decoder)
-            if not self._decoder_fits():
-                self._parts, self._decoder, self._session = None, None, self._open(str(path))
-        self._piper = PiperVoice(session=self._session, config=config)
-        self._inputs = {node.name for node in self._session.get_inputs()}
+            return None
+        try:
+            cut = load_and_split(path)
+            if cut is None:
+                return None
+            encoder, decoder, parts = cut
+            session, self._decoder = self._open(encoder), self._open(decoder)
+            self._parts = parts
+            if self._fits_together(session):
+                return session
+        # A graph never seen may break the surgery or onnxruntime in ways of its own; the whole graph may still do.
+        except Exception as error:
+            _log.warning("%s can't be cut in two (%r): it is synthesised sentence by sentence", path, error)
+        self._parts = self._decoder = None
+        return None
+
+    def _open_timed(self, path: Path) -> onnxruntime.InferenceSession | None:
+        """The whole graph with its durations among the outputs, where it can be had."""
+        try:
+            from duologue_pipelines.tts.piper_graph import load_timed
+
+            return self._open(load_timed(path))
+        except ImportError:
+            return None
+        except Exception as error:  # as above
+            _log.warning("%s gives no durations (%r): its words have no times", path, error)
+            return None
 
     @property
     def sample_rate_hz(self) -> int:
@@ -155,8 +181,7 @@ class LoadedVoice:
         """`latent` (1, channels, frames) decoded window by window."""
         assert self._parts is not None
         hop, frames = self._parts.hop, latent.shape[2]
-        for start in range(0, frames, WINDOW_FRAMES):
-            stop = min(start + WINDOW_FRAMES, frames)
+        for start, stop in itertools.pairwise([0, *range(FIRST_WINDOW_FRAMES, frames, WINDOW_FRAMES), frames]):
             left = max(start - MARGIN_FRAMES, 0)
             audio = self._decode(latent[:, :, left : min(stop + MARGIN_FRAMES, frames)], feed)
             yield audio[(start - left) * hop : (stop - left) * hop]
@@ -166,12 +191,20 @@ class LoadedVoice:
         inputs = {self._parts.latent: latent} | {name: feed[name] for name in self._parts.decoder_inputs}
         return np.atleast_1d(np.asarray(self._decoder.run(None, inputs)[0], dtype=np.float32).squeeze())
 
-    def _decoder_fits(self) -> bool:
-        """Whether the decoder gives `hop` samples a frame, as the cut supposes; a first run besides."""
+    def _fits_together(self, encoder: onnxruntime.InferenceSession) -> bool:
+        """Whether both halves run and give `hop` samples a frame, as the cut supposes; a first run besides."""
         assert self._parts is not None
+        ids = np.zeros((1, _TRIAL_IDS), dtype=np.int64)
+        feed: dict[str, Any] = {
+            "input": ids,
+            "input_lengths": np.array([_TRIAL_IDS], dtype=np.int64),
+            "scales": np.array([0.0, 1.0, 0.0], dtype=np.float32),
+            "sid": np.zeros(1, dtype=np.int64),
+        }
+        latent = encoder.run(None, {node.name: feed[node.name] for node in encoder.get_inputs()})[0]
         silence = np.zeros((1, self._parts.channels, _TRIAL_FRAMES), dtype=np.float32)
-        speaker = {"sid": np.zeros(1, dtype=np.int64)}
-        return self._decode(silence, speaker).shape == (_TRIAL_FRAMES * self._parts.hop,)
+        samples = self._decode(silence, feed).shape
+        return latent.shape[:2] == silence.shape[:2] and samples == (_TRIAL_FRAMES * self._parts.hop,)
 
     def _timed(
         self, sentence: Sentence, id_count: int, durations: NDArray[np.float32], samples: int

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +22,7 @@ from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWor
 from duologue.registry import install_command
 from duologue.testing.contracts.tts import check_tts
 from duologue_pipelines.tts import piper as piper_module
+from duologue_pipelines.tts import piper_graph
 from duologue_pipelines.tts.espeak import EspeakTts
 from duologue_pipelines.tts.piper import PiperTts, default_voice, load_voice
 
@@ -153,7 +155,34 @@ def test_missing_and_broken_voices_say_what_to_do(cache: Path, tmp_path: Path, m
     assert "does not describe a piper voice" in failing(str(bare))
     good = make_voice()
     good.write_bytes(b"no model at all")
-    assert "can't be loaded" in failing(str(good))
+    assert "The file is damaged: pull the voice again" in failing(str(good))
+
+
+def test_a_graph_whose_cut_fails_plays_whole_with_a_note(
+    make_voice: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError("no such surgery")
+
+    monkeypatch.setattr(piper_graph, "split_vits", broken)
+    with caplog.at_level(logging.WARNING):
+        (items,) = speak(PiperTts(str(make_voice())), SpeechRequest("Hello there, my friend."))
+    assert "can't be cut in two" in caplog.text
+    assert len(pcm(items)) > 1000
+    assert len(words(items)) == 4  # the whole graph still tells its durations
+    monkeypatch.setattr(piper_graph, "with_durations", broken)
+    (items,) = speak(PiperTts(str(make_voice())), SpeechRequest("Hello there, my friend."))
+    assert len(pcm(items)) > 1000
+    assert words(items) == []
+
+
+def test_a_whole_file_that_cannot_be_run_is_not_pulled_again(make_voice: Make, vits: Callable[..., Any]) -> None:
+    model = vits()
+    model.graph.node[0].op_type = "NobodyKnowsThis"
+    with pytest.raises(StageUnavailable) as failure:
+        load_voice(make_voice(model=model), 1)
+    assert "update onnxruntime" in str(failure.value)
+    assert "pull" not in str(failure.value).lower()
 
 
 def test_wrong_options_are_refused_at_once() -> None:
@@ -181,7 +210,7 @@ def test_without_onnx_a_voice_is_synthesised_whole(make_voice: Make, monkeypatch
     path, real = make_voice(), builtins.__import__
 
     def without(name: str, *rest: object, **more: object) -> ModuleType:
-        if name == "onnx":
+        if name == "onnx" or name.endswith("piper_graph"):
             raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
         return real(name, *rest, **more)  # type: ignore[arg-type]
 
