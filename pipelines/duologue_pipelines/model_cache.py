@@ -18,9 +18,8 @@ from typing import Final
 from duologue.errors import ConfigurationError
 
 CACHE_VARIABLE: Final = "DUOLOGUE_MODELS"
-# A half-downloaded model lacks one of these. Without config.json CTranslate2 cannot load; without tokenizer.json
-# faster-whisper asks the network for one, in the middle of a call.
-WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json", "tokenizer.json")
+# Without these two CTranslate2 cannot load; a half-downloaded model lacks one of them.
+WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json")
 KOKORO_FILES_NEEDED: Final = ("model.onnx", "config.json")
 LAYOUT: Final = (
     "whisper/NAME/ (model.bin, config.json, tokenizer.json, vocabulary.txt or .json), piper/VOICE.onnx with "

@@ -194,7 +194,8 @@ def _pull(store: Store, model: ModelRow, console: Console, told: set[str], *, fo
     try:
         path = store.pull(model.spec, shown.advance, note, force=force, source=source)
     finally:
-        bars.stop()
+        if bars.tasks:
+            bars.stop()
     took = f" ({shown.fetched / 1e6:.0f} MB in {time.monotonic() - began:.1f} s)" if shown.fetched else ""
     console.print(f"[green]✓[/] {escape(model.spec)} is in {escape(str(path))}{took}", highlight=False, soft_wrap=True)
 
