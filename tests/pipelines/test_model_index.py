@@ -391,7 +391,7 @@ def test_a_tarball_that_never_ends_and_links_in_one_are_refused(world: World) ->
         archive.addfile(link)
     world.third = packed.getvalue()
     world.define()
-    with pytest.raises(StageUnavailable, match="lacks package/voices/a.bin"):
+    with pytest.raises(StageUnavailable, match=r"lacks package/voices/a\.bin"):
         world.pull()
 
 
@@ -469,6 +469,18 @@ def test_everything_pinned_is_of_a_model_in_the_catalogue_and_ends_with_the_file
         assert set(model.needed) <= {file.name for file in files}
         assert model.origins == ("hub", "index")
         assert abs(sum(file.size for file in files) / 1e6 - model.megabytes) < 2
+
+
+def test_a_model_says_what_chooses_it_and_a_kind_what_it_needs(world: World) -> None:
+    monkeypatch = world.monkeypatch
+    assert [kind.name for kind in world.store().kinds()] == ["whisper", "piper", "kokoro", "llamacpp", "turn"]
+    assert world.store().folder == world.cache
+    assert "kokoro/VERSION/" in world.store().layout
+    monkeypatch.undo()
+    assert world.store().find("whisper:tiny") == find_model("tiny")
+    assert find_model("whisper:tiny").settings == "--set asr.use=whisper --set asr.model=tiny"
+    assert find_model("kokoro:v1.0").settings == "--set tts.use=kokoro"
+    assert find_model("turn:smart-turn-v3.2").settings == ""
 
 
 def test_real_models_are_what_is_pinned(real_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,6 +346,7 @@ def test_an_unknown_model_names_the_nearest(spec: str, message: str) -> None:
 
 
 def test_any_well_formed_voice_can_be_pulled() -> None:
+    assert find_model("piper:en_GB-cori-high").folder == "en/en_GB/cori/high"
     model = find_model("piper:en_US-joe-medium")
     assert (model.repository, model.folder) == ("rhasspy/piper-voices", "en/en_US/joe/medium")
 

@@ -165,10 +165,7 @@ def _whisper(name: str, megabytes: int, what: str, repository: str = "") -> Mode
 
 def _piper(name: str, what: str, megabytes: int = 0, licence: str = "the voice's own") -> Model:
     found = _PIPER_NAME.fullmatch(name)
-    if found is None:
-        raise ConfigurationError(
-            f"{name!r} is no piper voice", hint="It is written like en_US-lessac-medium; see `duologue models list`"
-        )
+    assert found is not None, name  # `find_model` asks before
     locale, language, speaker, quality = found.groups()
     folder = f"{language}/{locale}/{speaker}/{quality}"
     size = megabytes or _PIPER_MB[quality]

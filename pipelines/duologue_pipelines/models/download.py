@@ -216,15 +216,17 @@ class Downloader:
 
 
 def check_status(answer: Any) -> None:
-    """Raise `StageUnavailable` for an HTTP error; wrapped in `Passing` where another try may help."""
+    """Raise for an HTTP error what `http_error` says."""
+    if answer.status_code >= 400:
+        raise http_error(answer)
+
+
+def http_error(answer: Any) -> Exception:
+    """The `StageUnavailable` for an HTTP error; wrapped in `Passing` where another try may help."""
     status = answer.status_code
-    if status < 400:
-        return
     hint = _HINTS.get(status, "Try again later")
     error = unavailable(f"{shown(answer.url)} answers {status} {answer.reason_phrase}", hint)
-    if status in (416, 429) or status >= 500:
-        raise Passing(error)
-    raise error
+    return Passing(error) if status in (416, 429) or status >= 500 else error
 
 
 def shown(address: object) -> str:

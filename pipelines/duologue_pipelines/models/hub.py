@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from duologue.errors import StageUnavailable
-from duologue_pipelines.models.download import HASTY, PATIENT, Downloader, Wanted, check_status, shown
+from duologue_pipelines.models.download import HASTY, PATIENT, Downloader, Wanted, http_error, shown
 from duologue_pipelines.models.files import ModelFile, Note, Progress, disk_errors_told, unavailable
 
 if TYPE_CHECKING:  # importing it takes 0.3 s, which only a download is worth
@@ -114,8 +114,7 @@ class Hub:
             found = api.model_info(repository, files_metadata=True, timeout=TIMEOUT_S).siblings
             return [_hub_file(repository, entry) for entry in found or ()]
         except HfHubHTTPError as error:
-            check_status(error.response)
-            raise unavailable(f"{shown(self._url)}: {error}", "Try again later") from error
+            raise http_error(error.response) from error
         except (TypeError, KeyError, ValueError) as error:
             raise unavailable(
                 f"{shown(self._url)} answered something that is no list of files", "Check the mirror"

@@ -23,6 +23,7 @@ INDEX_VARIABLE: Final = "DUOLOGUE_INDEX_URL"
 NPM_VARIABLE: Final = "DUOLOGUE_NPM_URL"
 PYPI: Final = "https://pypi.org/simple"
 NPMJS: Final = "https://registry.npmjs.org"
+_SYSTEM_PIP: Final = Path("/etc/pip.conf")
 # What `pip download` goes by, the last to say something wins.
 _PIP_SECTIONS: Final = ("global", "install", "download")
 
@@ -98,7 +99,7 @@ def _pip_files() -> Iterator[Path]:
         if sys.platform == "darwin":
             yield Path("/Library/Application Support/pip/pip.conf")
         yield from (Path(folder) / "pip" / "pip.conf" for folder in _xdg_folders())
-        yield Path("/etc/pip.conf")
+        yield _SYSTEM_PIP
         yield home / ".pip" / "pip.conf"
         yield Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
         if sys.platform == "darwin":
