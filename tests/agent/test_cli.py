@@ -32,6 +32,7 @@ Requires-Dist: pytest; extra == 'test'
 """
 
 PLUGIN = """
+from collections import namedtuple
 from pathlib import Path
 from typing import NamedTuple
 from duologue.errors import StageUnavailable
@@ -45,11 +46,7 @@ def demo(settings, out, caller):
 def talk(settings, inputs, script, out, realtime, verbose):
     calls.append(("talk", inputs, script, out, realtime, verbose))
 
-class Kind(NamedTuple):
-    name: str
-    title: str
-    package: str = "sys"
-    extra: str = ""
+Kind = namedtuple("Kind", "name title package extra", defaults=("sys", ""))
 
 class Row(NamedTuple):
     kind: str
