@@ -2,7 +2,7 @@
 # else ~/.cache/duologue/models); nothing else on the machine is touched.
 #
 #   make demo    a whole spoken conversation in real time, on a bare machine        → out/demo/
-#   make models  what the tests and the demo use: some 480 MB of real models          → the cache of models
+#   make models  what the tests and the demo use: some 460 MB of real models        → the cache of models
 #   make test    every test                                  (one folder or test: make test ARGS="tests/agent/core")
 #   make check   every gate: style, types, floors, sizes
 #   make bench   how fast and how small, ours beside its peers                      → out/bench/

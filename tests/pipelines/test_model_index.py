@@ -62,6 +62,7 @@ class ScriptedIndex:
         self.as_json = True
         self.breaks = 0
         self.page = b""
+        self.hub: tuple[int, bytes, str] = (404, b"", "")
         self.statuses: list[int] = []
         self.asked: list[tuple[str, str | None, str | None]] = []
         self.url = ""
@@ -69,6 +70,8 @@ class ScriptedIndex:
     def answer(self, path: str, start: str | None) -> tuple[int, bytes, str]:
         if self.statuses and (status := self.statuses.pop(0)) != 200:
             return status, b"", ""
+        if path.startswith("/o/r/resolve/"):
+            return self.hub
         if path.startswith("/simple/"):
             return self._listing()
         if path.startswith("/npm/"):
@@ -318,6 +321,27 @@ def test_other_bytes_under_the_same_name_are_thrown_away(world: World) -> None:
         world.pull()
 
 
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        ((404, b"", ""), "answers 404 Not Found: going on with the package index"),
+        ((200, b"<html>sign in", "text/html"), "answers with a web page instead of config.json: going on"),
+        ((200, b"ab", ""), "config.json: checksum fb8e20fc2e4c…, expected 44136fa355b3… (sha256)"),
+        ((200, b"abc", ""), "is another file: 3 bytes from 0, expected 2 bytes from 0: going on"),
+        ((503, b"", ""), "answers 503 Service Unavailable: going on"),
+    ],
+)
+def test_a_hub_that_has_something_else_is_told_and_left_for_the_index(
+    world: World, answer: tuple[int, bytes, str], note: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DUOLOGUE_HUB_URL", world.index.url)
+    world.index.hub = answer
+    world.pull()
+    assert world.is_whole()
+    assert world.notes[0] == f"from {world.index.url}"
+    assert note in world.notes[1]
+
+
 def test_a_hub_that_says_nothing_delays_by_its_bound_only_once(world: World) -> None:
     silent = SimpleNamespace(head=lambda *_, **__: threading.Event().wait())
     world.monkeypatch.setattr("duologue_pipelines.models.hub._client", lambda: silent)
@@ -458,17 +482,7 @@ def test_a_process_that_is_killed_keeps_no_lock(world: World) -> None:
     assert "another process is bringing it: waiting" in world.notes
 
 
-# --- what is pinned -----------------------------------------------------------------------------------------------
-
-
-def test_everything_pinned_is_of_a_model_in_the_catalogue_and_ends_with_the_file_that_counts() -> None:
-    for spec, files in catalogue._pinned().items():
-        model = find_model(spec)
-        assert model.files == files
-        assert files[-1].name == model.needed[-1]
-        assert set(model.needed) <= {file.name for file in files}
-        assert model.origins == ("hub", "index")
-        assert abs(sum(file.size for file in files) / 1e6 - model.megabytes) < 2
+# --- what a store says --------------------------------------------------------------------------------------------
 
 
 def test_a_model_says_what_chooses_it_and_a_kind_what_it_needs(world: World) -> None:
@@ -481,9 +495,3 @@ def test_a_model_says_what_chooses_it_and_a_kind_what_it_needs(world: World) -> 
     assert find_model("whisper:tiny").settings == "--set asr.use=whisper --set asr.model=tiny"
     assert find_model("kokoro:v1.0").settings == "--set tts.use=kokoro"
     assert find_model("turn:smart-turn-v3.2").settings == ""
-
-
-def test_real_models_are_what_is_pinned(real_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = real_model("kokoro:v1.0")
-    monkeypatch.setenv("DUOLOGUE_MODELS", str(folder.parent.parent))
-    assert ModelStore().check("kokoro:v1.0") == []

@@ -16,7 +16,7 @@ import pytest
 from duologue.errors import ConfigurationError, StageUnavailable
 from duologue_pipelines import model_cache
 from duologue_pipelines.asr.whisper_models import REPOSITORIES
-from duologue_pipelines.models import CATALOGUE, ModelStore, find_model
+from duologue_pipelines.models import CATALOGUE, ModelStore, catalogue, find_model
 from duologue_pipelines.models.files import ModelFile
 from duologue_pipelines.models.hub import Hub, hub_url
 
@@ -393,3 +393,19 @@ def test_the_hub_can_be_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub_url() == "https://mirror.example"
     monkeypatch.delenv("HF_ENDPOINT")
     assert hub_url() == "https://huggingface.co"
+
+
+def test_everything_pinned_is_of_a_model_in_the_catalogue_and_ends_with_the_file_that_counts() -> None:
+    for spec, files in catalogue._pinned().items():
+        model = find_model(spec)
+        assert model.files == files
+        assert files[-1].name == model.needed[-1]
+        assert set(model.needed) <= {file.name for file in files}
+        assert model.origins == ("hub", "index")
+        assert abs(sum(file.size for file in files) / 1e6 - model.megabytes) < 2
+
+
+def test_real_models_are_what_is_pinned(real_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = real_model("kokoro:v1.0")
+    monkeypatch.setenv("DUOLOGUE_MODELS", str(folder.parent.parent))
+    assert ModelStore().check("kokoro:v1.0") == []
