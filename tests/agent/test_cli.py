@@ -32,6 +32,7 @@ Requires-Dist: pytest; extra == 'test'
 """
 
 PLUGIN = """
+from collections import namedtuple
 from pathlib import Path
 from typing import NamedTuple
 from duologue.errors import StageUnavailable
@@ -45,24 +46,42 @@ def demo(settings, out, caller):
 def talk(settings, inputs, script, out, realtime, verbose):
     calls.append(("talk", inputs, script, out, realtime, verbose))
 
+Kind = namedtuple("Kind", "name title package extra", defaults=("sys", ""))
+
 class Row(NamedTuple):
-    spec: str
+    kind: str
+    name: str
     what: str
     megabytes: int
     path: Path
     is_here: bool
+    licence: str = ""
+    origins: tuple = ("hub",)
+    settings: str = ""
+    @property
+    def spec(self):
+        return f"{self.kind}:{self.name}"
 
 class Store:
     folder = Path("/cache")
     layout = "whisper/NAME/"
+    damaged = {"whisper:mine": ["model.bin"]}
+    def kinds(self):
+        return [Kind("whisper", "recognisers"), Kind("piper", "voices", "no_such_package", "piper")]
     def models(self):
-        return [Row("whisper:tiny", "quick", 78, Path("/cache/tiny"), True),
-                Row("piper:amy", "[she]", 63, Path("/x"), False),
-                Row("whisper:mine", "your own", 0, Path("/cache/mine"), True)]
-    def pull(self, spec, progress, *, force):
+        return [Row("whisper", "tiny", "quick", 78, Path("/cache/tiny"), True, settings="--set asr.use=whisper"),
+                Row("piper", "amy", "[she]", 63, Path("/x"), False, "CC0", ("hub", "index")),
+                Row("whisper", "mine", "your own", 0, Path("/cache/mine"), True)]
+    def find(self, spec):
+        kind, _, name = spec.partition(":")
+        return next((row for row in self.models() if row.spec == spec), Row(kind, name, "", 0, Path("/x"), False))
+    def check(self, spec):
+        return self.damaged.get(spec, [] if spec == "whisper:tiny" else ["amy.onnx"])
+    def pull(self, spec, progress, note, *, force, source):
         if spec == "whisper:none":
             raise StageUnavailable("models", "can't reach the hub", hint="Check the network")
-        calls.append(("pull", spec, force))
+        calls.append(("pull", spec, force, source))
+        note("from https://pypi.org/simple")
         progress("model.bin", 10, 100)
         progress("model.bin", 100, 100)
         return Path("/cache") / spec
@@ -278,7 +297,9 @@ def test_an_unknown_flag_is_wrong_use(terminal: Terminal) -> None:
 def test_models_are_listed_with_what_is_here(terminal: Terminal) -> None:
     assert terminal.run("models", "list") == 0
     assert "✓ │ whisper:tiny │ quick" in terminal.out
-    assert "piper:amy    │ [she]" in terminal.out
+    assert "piper:amy │ [she] │ 63 MB │ hub index │ CC0" in terminal.out
+    assert "whisper: recognisers" in terminal.out
+    assert "piper: voices (needs: pip install 'duologue[piper]')" in terminal.out
     assert "Cache: /cache (set DUOLOGUE_MODELS for another)" in terminal.out
     assert terminal.run("models", "list", "--here") == 0
     assert "piper:amy" not in terminal.out
@@ -295,15 +316,24 @@ def test_names_of_models_are_whole_in_a_narrow_terminal(terminal: Terminal, monk
 
 
 def test_models_are_pulled_one_after_the_other(terminal: Terminal) -> None:
-    assert terminal.run("models", "pull", "whisper:tiny", "piper:amy", "--force") == 0
-    assert terminal.calls == [("pull", "whisper:tiny", True), ("pull", "piper:amy", True)]
+    assert terminal.run("models", "pull", "whisper:tiny", "piper:amy", "--force", "--from", "index") == 0
+    assert terminal.calls == [("pull", "whisper:tiny", True, "index"), ("pull", "piper:amy", True, "index")]
     assert "✓ whisper:tiny is in /cache/whisper:tiny" in terminal.out
     assert "model.bin" in terminal.out
+    assert terminal.out.count("from https://pypi.org/simple") == 1
+    assert "use: --set asr.use=whisper" in terminal.out
+    assert "install what runs it: pip install 'duologue[piper]'" in terminal.out
 
 
 def test_a_pull_that_fails_says_what_to_do(terminal: Terminal) -> None:
     assert terminal.run("models", "pull", "whisper:none") == 1
     assert terminal.err == "Error: models: can't reach the hub. Check the network\n"
+
+
+def test_models_are_checked(terminal: Terminal) -> None:
+    assert terminal.run("models", "check") == 1
+    assert "✗ whisper:mine: damaged or missing: model.bin" in terminal.out
+    assert terminal.run("models", "check", "whisper:tiny") == 0
 
 
 # --- replay and sim -----------------------------------------------------------------------------------------------

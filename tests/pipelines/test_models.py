@@ -16,8 +16,9 @@ import pytest
 from duologue.errors import ConfigurationError, StageUnavailable
 from duologue_pipelines import model_cache
 from duologue_pipelines.asr.whisper_models import REPOSITORIES
-from duologue_pipelines.hub import Hub, HubFile, hub_url
-from duologue_pipelines.models import CATALOGUE, ModelStore, find_model
+from duologue_pipelines.models import CATALOGUE, ModelStore, catalogue, find_model
+from duologue_pipelines.models.files import ModelFile
+from duologue_pipelines.models.hub import Hub, hub_url
 
 TINY = "Systran/faster-whisper-tiny"
 LESSAC = "en/en_US/lessac/medium"
@@ -149,7 +150,8 @@ def store(hub: ScriptedHub, cache: Path, waits: list[float], monkeypatch: pytest
 
 
 def leftovers(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.name.startswith("."))
+    """What a download leaves besides its lock."""
+    return sorted(path.name for path in folder.rglob(".*") if path.suffix != ".lock")
 
 
 def test_a_whisper_model_arrives_whole_and_checked(store: ModelStore, hub: ScriptedHub, cache: Path) -> None:
@@ -215,13 +217,13 @@ def test_a_later_run_goes_on_from_what_an_earlier_one_left(store: ModelStore, hu
 
 
 def test_files_complete_from_an_earlier_run_are_not_fetched_again(store: ModelStore, hub: ScriptedHub) -> None:
-    hub.served_wrong["vocabulary.txt"] = b"x\ny\n"
+    hub.served_wrong["model.bin"] = bytes(len(hub.files[TINY]["model.bin"]))
     with pytest.raises(StageUnavailable):
         store.pull("tiny")
-    del hub.served_wrong["vocabulary.txt"]
+    del hub.served_wrong["model.bin"]
     hub.asked.clear()
     store.pull("tiny")
-    assert [path for path, _ in hub.asked if "/resolve/" in path] == [f"/{TINY}/resolve/main/vocabulary.txt"]
+    assert [path for path, _ in hub.asked if "/resolve/" in path] == [f"/{TINY}/resolve/main/model.bin"]
 
 
 def test_a_mirror_without_ranges_begins_at_the_beginning(store: ModelStore, hub: ScriptedHub) -> None:
@@ -243,14 +245,14 @@ def test_a_wrong_checksum_throws_the_file_away(path: str, store: ModelStore, hub
 
 def test_a_part_longer_than_the_file_is_begun_again(hub: ScriptedHub, tmp_path: Path) -> None:
     data = hub.files[TINY]["model.bin"]
-    file = HubFile(TINY, "model.bin", len(data), "sha256:" + hashlib.sha256(data).hexdigest())
+    file = ModelFile("model.bin", len(data), "sha256:" + hashlib.sha256(data).hexdigest(), TINY, "model.bin")
     part = tmp_path / f".model.bin.{file.checksum[-12:]}.part"
     part.write_bytes(data + b"too much")
-    Hub(hub.url).fetch(file, tmp_path / "model.bin", lambda *_: None)
+    Hub(hub.url).bring([file], tmp_path, lambda *_: None, lambda _: None)
     assert (tmp_path / "model.bin").read_bytes() == data
     part.write_bytes(data)
     hub.asked.clear()
-    Hub(hub.url).fetch(file, tmp_path / "model.bin", lambda *_: None)
+    Hub(hub.url).bring([file], tmp_path, lambda *_: None, lambda _: None)
     assert hub.asked == []
 
 
@@ -344,6 +346,7 @@ def test_an_unknown_model_names_the_nearest(spec: str, message: str) -> None:
 
 
 def test_any_well_formed_voice_can_be_pulled() -> None:
+    assert find_model("piper:en_GB-cori-high").folder == "en/en_GB/cori/high"
     model = find_model("piper:en_US-joe-medium")
     assert (model.repository, model.folder) == ("rhasspy/piper-voices", "en/en_US/joe/medium")
 
@@ -390,3 +393,19 @@ def test_the_hub_can_be_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub_url() == "https://mirror.example"
     monkeypatch.delenv("HF_ENDPOINT")
     assert hub_url() == "https://huggingface.co"
+
+
+def test_everything_pinned_is_of_a_model_in_the_catalogue_and_ends_with_the_file_that_counts() -> None:
+    for spec, files in catalogue._pinned().items():
+        model = find_model(spec)
+        assert model.files == files
+        assert files[-1].name == model.needed[-1]
+        assert set(model.needed) <= {file.name for file in files}
+        assert model.origins == ("hub", "index")
+        assert abs(sum(file.size for file in files) / 1e6 - model.megabytes) < 2
+
+
+def test_real_models_are_what_is_pinned(real_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = real_model("kokoro:v1.0")
+    monkeypatch.setenv("DUOLOGUE_MODELS", str(folder.parent.parent))
+    assert ModelStore().check("kokoro:v1.0") == []
