@@ -27,8 +27,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from duologue.errors import ConfigurationError, DuologueError, StageUnavailable
+from duologue.languages import best_language
 from duologue.nearest import did_you_mean
-from duologue.packs import best_language
 from duologue.ports.stage import Stage
 from duologue.settings import StageChoice
 from duologue.stages import NONE, STAGE_NAMES, STAGES, StageKind

@@ -30,6 +30,7 @@ from pydantic_core import PydanticCustomError
 from duologue.audio import OUTPUT_RATE_HZ, OUTPUT_RATES_HZ
 from duologue.core.policy import BargeInPolicy, EndpointingPolicy, HistoryPolicy, LimitsPolicy, Policy, ReplyPolicy
 from duologue.errors import ConfigurationError
+from duologue.languages import LanguageCode
 from duologue.settings_layers import (
     Layer,
     environment_layer,
@@ -165,7 +166,7 @@ class Settings(BaseModel):
     history: Annotated[HistoryPolicy, _off_words(HistoryPolicy), AfterValidator(_in_range)] = HistoryPolicy()
     limits: Annotated[LimitsPolicy, _off_words(LimitsPolicy), AfterValidator(_in_range)] = LimitsPolicy()
     pack: str = "assistant"
-    language: Annotated[str | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
+    language: Annotated[LanguageCode | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
     """BCP 47 code of the conversation; None lets recogniser and pack decide."""
     output_rate_hz: Annotated[int, one_of(OUTPUT_RATES_HZ)] = OUTPUT_RATE_HZ
     """Samples a second of the agent's voice; the caller's side is 16 kHz."""
