@@ -5,8 +5,9 @@
     greeting.md             what the agent says first; `greeting.zh.md`
     dialogues/*.md          sample dialogues (`duologue.dialogues`), `….zh.md` for another language
 
-In every text `$name`, `$language` and the pack's own `[variables]` are filled in. Everything wrong with a pack is a `PackError` that names file and line. A pack is data from anywhere: it may recommend
-how turns are taken, but it cannot choose stages, endpoints or keys.
+In every text `$name`, `$language` and the pack's own `[variables]` are filled in. Everything wrong with a pack is a
+`PackError` that names file and line. A pack is data from anywhere: it may recommend how turns are taken, but it cannot
+choose stages, endpoints or keys.
 """
 
 import re
@@ -143,9 +144,7 @@ class Pack:
         template = self.systems.get(code) or self.systems[self.default_language]
         return template.substitute(self._values(code, variables)).strip()
 
-    def greeting(
-        self, language: str | None = None, variables: Mapping[str, str] = MappingProxyType({})
-    ) -> str | None:
+    def greeting(self, language: str | None = None, variables: Mapping[str, str] = MappingProxyType({})) -> str | None:
         """What the agent says first, with variables filled in as in `system`, or None if it waits for the user."""
         code = self.language_for(language)
         template = self.greetings.get(code)

@@ -23,6 +23,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -40,7 +41,9 @@ from duologue.settings_layers import (
     merge,
     pack_layer,
     program_layer,
+    with_stages_spelled_out,
 )
+from duologue.stage_names import spelled_out
 from duologue.stages import ASR, JUDGE, LLM, STAGE_NAMES, TTS, VAD
 from duologue.validation import between, check_between, complaints, off_as_none, one_of
 
@@ -95,7 +98,8 @@ class StageChoice(BaseModel):
     """Which adapter fills a stage, and its options.
 
     `use`: an entry point's name, `package.module:Class`, or "auto": the best that is really there. Any other key is an
-    option of the adapter and is checked against its constructor by `duologue.registry`. Text alone stands for `use`.
+    option of the adapter and is checked against its constructor by `duologue.registry`. Text alone stands for `use`;
+    `NAME:MODEL` names the model as well (`duologue.stage_names`).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -117,6 +121,13 @@ class StageChoice(BaseModel):
     @classmethod
     def _text_is_use(cls, value: Any) -> Any:
         return {"use": value} if isinstance(value, str) else value
+
+    def spelled_out(self, stage: str) -> "StageChoice":
+        """This choice with `NAME:MODEL` in `use` as the name and an option of `stage`'s adapter."""
+        spelled = spelled_out(stage, {"use": self.use, **self.options})
+        choice = StageChoice(**spelled)
+        choice._origins = self._origins
+        return choice
 
     @property
     def options(self) -> dict[str, Any]:
@@ -176,6 +187,11 @@ class Settings(BaseModel):
     sessions_max: Annotated[int, between(1, 100_000)] = 100
     """Sessions at once in this process; one more is refused."""
     _sources: tuple[str, ...] = PrivateAttr(default=())
+
+    @field_validator(*STAGE_NAMES)
+    @classmethod
+    def _spelled_out(cls, choice: StageChoice, info: ValidationInfo) -> StageChoice:
+        return choice.spelled_out(str(info.field_name)) if ":" in choice.use else choice
 
     @model_validator(mode="wrap")
     @classmethod
@@ -245,8 +261,14 @@ def load_settings(
     file = find_file(config, environ, folder)
     if file is not None:
         layers.append(file_layer(file))
+    layers = [with_stages_spelled_out(layer, STAGE_NAMES) for layer in layers]
     merged = merge(layers, STAGE_NAMES)
-    recommended = pack_layer(str(merged.get("pack", "assistant")), merged.get("language"), folder)
+    pack = merged.get("pack", "assistant")
+    if not isinstance(pack, str):
+        raise ConfigurationError(
+            f"pack must be text, got {pack!r:.60}", hint="Give a pack's name, or its folder's path"
+        )
+    recommended = pack_layer(pack, merged.get("language"), folder)
     layers.append(recommended)
     settings = Settings.model_validate(merge(layers, STAGE_NAMES), context=tuple(layers))
     settings._sources = tuple(layer.name for layer in layers if layer.values)

@@ -103,7 +103,9 @@ def test_a_pack_is_read_in_both_languages(kitchen: Kitchen) -> None:
 
 
 def test_variables_are_filled_in_every_text(kitchen: Kitchen) -> None:
-    manifest = MANIFEST.replace("Oh dear.", "No $sport for $name.").replace("嗯，", "${sport}，").replace("tempo", "$$5")
+    manifest = (
+        MANIFEST.replace("Oh dear.", "No $sport for $name.").replace("嗯，", "${sport}，").replace("tempo", "$$5")
+    )
     line = "user: Do you play $sport?\nor: $sport?\nagent: I teach $sport for $$5.\n"
     pack = kitchen.read(**{"pack.toml": manifest, "greeting.md": "Hi, it is $name.\n", "dialogues/serve.md": line})
     assert pack.greeting() == "Hi, it is coach."
@@ -203,7 +205,7 @@ def changed(old: str, new: str) -> str:
         (changed("[settings.endpointing]", "[settings.llm]"), 24, "settings.llm is not a pack's to set"),
         (changed("[settings.reply]", "[settings.repli]"), 27, "Did you mean 'reply'?"),
         (changed('name = "coach"\n', ""), 0, "name is missing"),
-        (changed('"coach"', '"The Coach"'), 1, "name must be small letters, digits, - and _, with a letter or a digit first, got 'The Coach'"),
+        (changed('"coach"', '"The Coach"'), 1, "name must be small letters, digits, - and _, with a letter"),
         (changed('languages = ["en", "zh"]', "languages = []"), 3, "languages must not be empty"),
         (changed('"zh"]', '"klingon"]'), 3, "languages[1] must be a language code like en, zh or pt-BR, got 'klingon'"),
         (changed('"zh"]', '"Chinese"]'), 3, "got 'Chinese'. Chinese is 'zh'"),

@@ -32,6 +32,8 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     for finding in diagnosis.stages:
         if finding.note:
             console.print(f"[yellow]Note:[/] {escape(finding.note)}.", highlight=False)
+    for remark in diagnosis.pack_remarks:
+        console.print(f"[yellow]Note:[/] {escape(remark)}.", highlight=False)
     if diagnosis.endpoints:
         console.print()
         console.print(_endpoints(diagnosis))

@@ -40,6 +40,7 @@ from duologue.runtime.services import Services, Severity
 from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup, Spoken
 from duologue.runtime.shell import CarryOut, Observer, Shell, as_ours
 from duologue.runtime.speech_input import SpeechInput
+from duologue.runtime.step_times import teller
 from duologue.runtime.summary import summarise
 from duologue.runtime.told_by_stages import refuse_a_stage_s
 from duologue.runtime.tool_runner import ToolRunner
@@ -91,7 +92,7 @@ class Session(HandedToTools):
             services,
             self._reply_context,
             self._request,
-            on_spoken=self._spoken,
+            on_spoken=lambda reply, text: self._shell.tell(Spoken(self.now(), reply, text)),
             on_failed=self._playout_failed,
             on_played=self._judging.hear_agent if stages.judges else None,
         )
@@ -464,6 +465,7 @@ class Session(HandedToTools):
             unique_id=lambda call_id: self._tool_runner.unique_id(call_id, self.conversation.knows_tool_call),
             on_aside=self._aside,
             on_finished=self._reply_finished,
+            on_step=teller(self._shell),
             text_only=action.options.text_only,
         )
 
@@ -474,9 +476,6 @@ class Session(HandedToTools):
 
     def _reply_finished(self, reply: int, reason: str, usage: Usage | None) -> None:
         self._shell.tell(ReplyFinished(self.now(), reply, reason, usage))
-
-    def _spoken(self, reply: int, text: str) -> None:
-        self._shell.tell(Spoken(self.now(), reply, text))
 
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         options = self.conversation.options(reply)
