@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from duologue.runtime.agent import Agent
     from duologue.runtime.event_log import log_events
     from duologue.runtime.session import Session
-    from duologue.runtime.session_setup import Aside, Note, Persona, Spoken, Stages
+    from duologue.runtime.session_setup import Aside, Note, Persona, Spoken, Stages, StepTook
     from duologue.runtime.user_tools import Tool, tool
     from duologue.settings import Settings, load_settings
 
@@ -34,6 +34,7 @@ _HOME = {
     "Settings": "duologue.settings",
     "Spoken": "duologue.runtime.session_setup",
     "Stages": "duologue.runtime.session_setup",
+    "StepTook": "duologue.runtime.session_setup",
     "Tool": "duologue.runtime.user_tools",
     "ToolSpec": "duologue.core.messages",
     "find_pack": "duologue.packs",
@@ -45,8 +46,8 @@ _HOME = {
 _MODULES = {"actions": "duologue.core.actions", "errors": "duologue.errors", "events": "duologue.core.events"}
 
 __all__ = [
-    "Agent", "Aside", "Note", "Pack", "Persona", "Phase", "Policy", "Session", "Settings", "Spoken", "Stages", "Tool",
-    "ToolSpec", "actions", "errors", "events", "find_pack", "load_settings", "log_events", "tool",
+    "Agent", "Aside", "Note", "Pack", "Persona", "Phase", "Policy", "Session", "Settings", "Spoken", "Stages",
+    "StepTook", "Tool", "ToolSpec", "actions", "errors", "events", "find_pack", "load_settings", "log_events", "tool",
 ]  # fmt: skip
 
 
