@@ -315,7 +315,9 @@ def _loaded(stage: str, name: str, entry: EntryPoint) -> Any:
         ) from error
     except Exception as error:  # a plugin's module may raise anything while it is imported
         raise StageUnavailable(
-            stage, f"{name} ({entry.value}) can't be loaded: {type(error).__name__}: {error}", hint="Mend the plugin"
+            stage,
+            f"{name} ({entry.value}) can't be loaded: {type(error).__name__}: {error}",
+            hint=_misspelt(stage, name) or "Mend the plugin",
         ) from error
 
 
