@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from duologue.runtime.agent import Agent
     from duologue.runtime.event_log import log_events
     from duologue.runtime.session import Session
-    from duologue.runtime.session_setup import Aside, Note, Persona, Spoken, Stages
+    from duologue.runtime.session_setup import Aside, Note, Persona, Spoken, Stages, StepTook
     from duologue.runtime.user_tools import Tool, tool
     from duologue.settings import Settings, load_settings
 
@@ -42,6 +42,7 @@ _HOME = {
     "SpeechRequest": "duologue.ports.tts",
     "Spoken": "duologue.runtime.session_setup",
     "Stages": "duologue.runtime.session_setup",
+    "StepTook": "duologue.runtime.session_setup",
     "SystemItem": "duologue.core.history",
     "Tool": "duologue.runtime.user_tools",
     "ToolSpec": "duologue.core.messages",
@@ -56,8 +57,8 @@ _MODULES = {"actions": "duologue.core.actions", "errors": "duologue.errors", "ev
 
 __all__ = [
     "Agent", "AgentItem", "Aside", "CallItem", "Note", "OutputItem", "Pack", "Persona", "Phase", "Policy",
-    "ReplyOptions", "Session", "Settings", "SpeechRequest", "Spoken", "Stages", "SystemItem", "Tool", "ToolSpec",
-    "UserItem", "actions", "errors", "events", "find_pack", "load_settings", "log_events", "tool",
+    "ReplyOptions", "Session", "Settings", "SpeechRequest", "Spoken", "Stages", "StepTook", "SystemItem", "Tool",
+    "ToolSpec", "UserItem", "actions", "errors", "events", "find_pack", "load_settings", "log_events", "tool",
 ]  # fmt: skip
 
 

@@ -67,8 +67,9 @@ class ActMeasured:
 
     `voice`: first to last audible sample of the user within the mark.
     `over_agent`: the agent was audible when the user's voice began, or within `SLACK_S` after (it was drawing breath).
-    `response_s`: last audible sample of the user → first audible sample of the agent that begins after it; only for
-    marks that want an answer, None if none comes before the next such mark's voice.
+    `response_s`: last audible sample of the user → first audible sample of the agent's answer that begins after
+    it, fillers left out; only for marks that want an answer, None if none comes before the next such mark's voice.
+    `first_word_s`: the same → first audible sample of anything, a filler too.
     `yield_s`: first audible sample of the user → last audible sample of the agent, if the agent fell silent before the
     user's last audible sample; only for interruptions over the agent. None says it talked through.
     `talked_into_s`: how much the agent was heard while the user spoke or paused inside a `turn`: an agent that takes a
@@ -83,6 +84,7 @@ class ActMeasured:
     voice: Span
     over_agent: bool
     response_s: float | None = None
+    first_word_s: float | None = None
     yield_s: float | None = None
     talked_into_s: float | None = None
     dead_air: Span | None = None
@@ -123,6 +125,11 @@ class Measured:
     def response(self) -> Summary:
         """Response latencies of all acts that got an answer."""
         return Summary.of(act.response_s for act in self.acts)
+
+    @property
+    def first_word(self) -> Summary:
+        """Until anything was heard, a filler too, of all acts that got that."""
+        return Summary.of(act.first_word_s for act in self.acts)
 
     @property
     def yields(self) -> Summary:
@@ -174,15 +181,20 @@ def marks_from_voice(user: Samples, agent: Samples, *, sample_rate_hz: int, paus
     ]
 
 
-def measure(user: Samples, agent: Samples, marks: Sequence[Mark], *, sample_rate_hz: int) -> Measured:
-    """Measure a two-channel recording (int16, shape (n,) each, sample 0 is second 0) against the caller's `marks`."""
+def measure(
+    user: Samples, agent: Samples, marks: Sequence[Mark], *, sample_rate_hz: int, fillers: Sequence[Span] = ()
+) -> Measured:
+    """Measure a two-channel recording (int16, shape (n,) each, sample 0 is second 0) against the caller's `marks`.
+
+    `fillers`: where the agent said something only to cover a wait; what is audible in them is no answer.
+    """
     users, agents = (audible_spans(channel, sample_rate_hz=sample_rate_hz) for channel in (user, agent))
     voices = [(mark, _voice(users, mark)) for mark in sorted(marks, key=lambda mark: mark.start)]
     there = [(mark, voice) for mark, voice in voices if voice is not None]
     acts = []
     for index, (mark, voice) in enumerate(there):
         later = (after.start for following, after in there[index + 1 :] if following.wants_answer)
-        acts.append(_act(mark, voice, agents, next(later, math.inf)))
+        acts.append(_act(mark, voice, agents, next(later, math.inf), fillers))
     return Measured(tuple(users), tuple(agents), tuple(acts))
 
 
@@ -194,22 +206,33 @@ def _voice(users: Sequence[Span], mark: Mark) -> Span | None:
     return Span(max(inside[0].start, mark.start - SLACK_S), min(inside[-1].end, mark.end + SLACK_S))
 
 
-def _act(mark: Mark, voice: Span, agents: Sequence[Span], next_turn: float) -> ActMeasured:
+def _act(mark: Mark, voice: Span, agents: Sequence[Span], next_turn: float, fillers: Sequence[Span]) -> ActMeasured:
     over = _is_audible(agents, voice.start) or any(0 <= span.start - voice.start <= SLACK_S for span in agents)
     if not mark.wants_answer:
         if not over:
             return ActMeasured(mark, voice, over)
         went_on = any(span.end > voice.end and span.start < next_turn for span in agents)
         return ActMeasured(mark, voice, over, dead_air=_dead_air(agents, voice), went_on=went_on)
-    answer = next((span.start for span in agents if voice.end <= span.start < next_turn), None)
+    first = next((span.start for span in agents if voice.end <= span.start < next_turn), None)
+    answers = (_after_fillers(span, fillers) for span in agents if voice.end <= span.start < next_turn)
+    answer = next((start for start in answers if start is not None and start < next_turn), None)
     return ActMeasured(
         mark,
         voice,
         over,
         response_s=None if answer is None else answer - voice.end,
+        first_word_s=None if first is None else first - voice.end,
         yield_s=_yielded(agents, voice) if over and mark.kind == "interruption" else None,
         talked_into_s=sum(_overlap(span, voice) for span in agents) if mark.kind == "turn" else None,
     )
+
+
+def _after_fillers(span: Span, fillers: Sequence[Span]) -> float | None:
+    """Where `span` begins to be an answer; None if all of it is filler."""
+    covering = next((filler for filler in fillers if filler.start - BLOCK_S <= span.start < filler.end), None)
+    if covering is None:
+        return span.start
+    return covering.end if covering.end < span.end else None
 
 
 def _is_audible(spans: Sequence[Span], at: float) -> bool:

@@ -1,67 +1,72 @@
 """Prompt packs: what the agent is told, says first and is expected to hear, as a folder of text without any code.
 
     pack.toml               name, description, languages, voice, texts, recommended settings
-    system.md               instructions of the language model; `$name` variables; `system.zh.md` for another language
+    system.md               instructions of the language model; `system.zh.md` for another language
     greeting.md             what the agent says first; `greeting.zh.md`
     dialogues/*.md          sample dialogues (`duologue.dialogues`), `….zh.md` for another language
 
-Everything wrong with a pack is a `PackError` that names file and line. A pack is data from anywhere: it may recommend
-how turns are taken, but it cannot choose stages, endpoints or keys.
+In every text `$name`, `$language` and the pack's own `[variables]` are filled in. Everything wrong with a pack is a
+`PackError` that names file and line. A pack is data from anywhere: it may recommend how turns are taken, but it cannot
+choose stages, endpoints or keys.
 """
 
-import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from string import Template
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from duologue.core.policy import BACKCHANNELS, STOP_WORDS
-from duologue.dialogues import Exchange, joined, read_dialogues
+from duologue.dialogues import Exchange
 from duologue.errors import ConfigurationError, PackError
+from duologue.languages import DEFAULT_LANGUAGE, LanguageCode, best_language, language_name
 from duologue.nearest import did_you_mean, nearest
-from duologue.ports.tts import Tts
-from duologue.toml_source import (
-    NotUtf8Error,
-    TomlDocument,
-    TomlError,
-    UnfitFileError,
-    decode_text,
-    parse_toml,
-    read_bytes,
+from duologue.pack_texts import (
+    PACK_FILE,
+    check_variables,
+    filled,
+    per_language,
+    read_greeting,
+    read_samples,
+    read_system,
+    read_text,
 )
+from duologue.ports.tts import Tts
+from duologue.stages import TTS
+from duologue.toml_source import TomlDocument, TomlError, parse_toml
 from duologue.validation import between, complaints
 
-PACK_FILE: Final = "pack.toml"
-DEFAULT_LANGUAGE: Final = "en"
 # How turns are taken is a matter of taste, and a pack's business; keys, endpoints and bounds of memory are not.
 SECTIONS_ALLOWED: Final = ("endpointing", "barge_in", "reply", "limits")
-# What a pack's texts may name besides its own `[variables]`.
-LANGUAGE_NAMES: Final = MappingProxyType(
-    {
-        "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English", "es": "Spanish",
-        "fi": "Finnish", "fr": "French", "hi": "Hindi", "hu": "Hungarian", "it": "Italian", "ja": "Japanese",
-        "ko": "Korean", "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
-        "ru": "Russian", "sv": "Swedish", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
-    }
-)  # fmt: skip
-
-LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, with the first pack
 
 
+def _check_name(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        message = "must be small letters, digits, - and _, with a letter or a digit first, got {name}"
+        raise PydanticCustomError("sentence", message, {"name": repr(name)})
+    return name
+
+
 class PackVoice(BaseModel):
-    """How the pack sounds. `names`: language → engine → that engine's voice (`names.en.espeak = "en-us+f3"`)."""
+    """How the pack sounds. `names`: language → engine → that engine's voice (`names.en.espeak = "en-us+f3"`).
+
+    `other_engines`: names of synthesisers among those that need not be installed here, a third party's.
+    """
 
     model_config = _STRICT
 
     speed: Annotated[float, between(0.5, 2.0)] = 1.0
     loudness: Annotated[float, between(0.1, 4.0)] = 1.0
     names: dict[LanguageCode, dict[str, str]] = Field(default_factory=dict)
+    other_engines: tuple[str, ...] = ()
 
 
 class PackTexts(BaseModel):
@@ -87,7 +92,7 @@ class PackManifest(BaseModel):
 
     model_config = _STRICT
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: Annotated[str, AfterValidator(_check_name)]
     description: str = ""
     languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)] = (DEFAULT_LANGUAGE,)
     default_language: LanguageCode | None = None
@@ -101,14 +106,18 @@ class PackManifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A pack as read from `folder`; immutable. Made by `read_pack` and `find_pack`."""
+    """A pack as read from `folder`; immutable. Made by `read_pack` and `find_pack`.
+
+    `remarks`: what its writer should know though nothing is wrong, a sentence each.
+    """
 
     folder: Path
     manifest: PackManifest
     systems: Mapping[str, Template]
-    greetings: Mapping[str, str]
+    greetings: Mapping[str, Template]
     samples: tuple[Exchange, ...]
     document: TomlDocument
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -131,6 +140,19 @@ class Pack:
 
     def system(self, language: str | None = None, variables: Mapping[str, str] = MappingProxyType({})) -> str:
         """The instructions, with variables filled in. Raises `ConfigurationError` for one the pack does not have."""
+        code = self.language_for(language)
+        template = self.systems.get(code) or self.systems[self.default_language]
+        return template.substitute(self._values(code, variables)).strip()
+
+    def greeting(self, language: str | None = None, variables: Mapping[str, str] = MappingProxyType({})) -> str | None:
+        """What the agent says first, with variables filled in as in `system`, or None if it waits for the user."""
+        code = self.language_for(language)
+        template = self.greetings.get(code)
+        if self.manifest.greeting is False or template is None:
+            return None
+        return template.substitute(self._values(code, variables))
+
+    def _values(self, code: str, variables: Mapping[str, str]) -> dict[str, str]:
         unknown = set(variables) - set(self.manifest.variables)
         if unknown:
             wrong = min(unknown)
@@ -139,20 +161,14 @@ class Pack:
                 hint=did_you_mean(wrong, self.manifest.variables)
                 or f"Declare it under [variables] in {self.folder / PACK_FILE}",
             )
-        code = self.language_for(language)
-        values = {**_given_variables(self.manifest, code), **variables}
-        template = self.systems.get(code) or self.systems[self.default_language]
-        return template.substitute(values).strip()
-
-    def greeting(self, language: str | None = None) -> str | None:
-        """What the agent says first, or None if it waits for the user."""
-        if self.manifest.greeting is False:
-            return None
-        return self.greetings.get(self.language_for(language))
+        return {**_given_variables(self.manifest, code), **variables}
 
     def texts(self, language: str | None = None) -> PackTexts:
-        """The stock phrases of a language."""
-        return self.manifest.texts.get(self.language_for(language), PackTexts())
+        """The stock phrases of a language, with the pack's variables filled in."""
+        code = self.language_for(language)
+        texts = self.manifest.texts.get(code, PackTexts())
+        values = _given_variables(self.manifest, code)
+        return texts.model_copy(update={key: filled(value, values) for key, value in dict(texts).items()})
 
     def voice_name(self, engine: str, language: str | None = None) -> str | None:
         """The voice that the pack wants of a synthesiser ("espeak", "piper"), or None for the engine's own choice."""
@@ -206,18 +222,6 @@ class Pack:
         return PackError(str(self.folder / PACK_FILE), self.document.line_of(tuple(path)), sentence, hint=hint)
 
 
-def best_language(wanted: str | None, available: Iterable[str]) -> str | None:
-    """The one of `available` for the BCP 47 code `wanted`: the same, or the first of the same tongue; else None."""
-    if not wanted:
-        return None
-    codes = list(available)
-    for code in codes:
-        if code.lower() == wanted.lower().replace("_", "-"):
-            return code
-    tongue = re.split(r"[-_]", wanted.lower())[0]
-    return next((code for code in codes if code.lower().split("-")[0] == tongue), None)
-
-
 # --- finding ------------------------------------------------------------------------------------------------------
 
 
@@ -264,34 +268,65 @@ def read_pack(folder: Path) -> Pack:
     except TomlError as error:
         raise PackError(str(file), error.line, f"broken TOML: {error}", hint="Mend that line") from error
     manifest = _manifest(file, document)
+    remarks = _check_engines(file, document, manifest.voice)
     languages = manifest.languages
     default = manifest.default_language or languages[0]
+    variables = {code: _given_variables(manifest, code) for code in languages}
+    known = variables[default]
+    _check_stock_phrases(file, document, manifest, known)
     systems = {
-        code: _template(path, manifest) for code, path in _per_language(folder, "system.md", languages, default).items()
+        code: read_system(path, known) for code, path in per_language(folder, "system.md", languages, default).items()
     }
     if default not in systems:
         raise PackError(str(folder / "system.md"), 0, "is missing", hint="Every pack needs one; write a line or two")
     greetings = {
-        code: _greeting(path) for code, path in _per_language(folder, "greeting.md", languages, default).items()
+        code: read_greeting(path, known)
+        for code, path in per_language(folder, "greeting.md", languages, default).items()
     }
     greets = bool(greetings) if manifest.greeting is None else manifest.greeting
     if greets and default not in greetings:
         raise PackError(str(folder / "greeting.md"), 0, "is missing", hint="Write it, or set greeting = false")
-    return Pack(folder, manifest, systems, greetings, _samples(folder, languages, default), document)
+    samples = read_samples(folder, languages, default, variables)
+    spoken = {*systems, *greetings, *manifest.texts, *(exchange.language for exchange in samples)}
+    for code in languages:
+        if code not in spoken:
+            remarks.append(_without_text(manifest.name, code, default))
+        elif greets and code not in greetings:
+            remarks.append(f"greeting.{code}.md is missing: in {language_name(code)} the agent waits for the caller")
+    return Pack(folder, manifest, systems, greetings, samples, document, tuple(remarks))
 
 
-def read_text(path: Path) -> str:
-    """The text of a pack's file, with plain line ends and no byte-order mark. Raises `PackError`."""
-    try:
-        return decode_text(read_bytes(path))
-    except FileNotFoundError as error:
-        raise PackError(str(path), 0, "is missing", hint="Every pack needs one") from error
-    except OSError as error:
-        raise PackError(str(path), 0, f"can't be read: {error.strerror or error}") from error
-    except UnfitFileError as error:
-        raise PackError(str(path), 0, str(error), hint="Put a text file in its place") from error
-    except NotUtf8Error as error:
-        raise PackError(str(path), error.line, str(error), hint="Save the file as UTF-8") from error
+def _without_text(name: str, code: str, default: str) -> str:
+    language, other = language_name(code), language_name(default)
+    return (
+        f"{name} lists {code!r} and holds no text in {language} (system.{code}.md, greeting.{code}.md, "
+        f"dialogues/….{code}.md, [texts.{code}]): its instructions are in {other}, and nobody greets in {language}"
+    )
+
+
+def _check_engines(file: Path, document: TomlDocument, voice: PackVoice) -> list[str]:
+    """Raise `PackError` for a misspelt synthesiser under `[voice.names]`; a remark for one that nobody knows here."""
+    named = {engine: code for code, engines in reversed(voice.names.items()) for engine in engines}
+    known = {entry.name for entry in entry_points(group=TTS.group)} if named else set[str]()
+    remarks = []
+    for engine, code in named.items():
+        if engine in known or engine in voice.other_engines or not known:
+            continue
+        sentence = f"voice.names.{code}.{engine}: there is no synthesiser {engine!r} here"
+        meant = f'If it is one that is not installed here: voice.other_engines = ["{engine}"]'
+        if guess := nearest(engine, known):
+            line = document.line_of(("voice", "names", code, engine))
+            raise PackError(str(file), line, sentence, hint=f"Did you mean {guess!r}? {meant}")
+        remarks.append(f"{sentence}, only {', '.join(sorted(known))}. {meant}")
+    return remarks
+
+
+def _check_stock_phrases(file: Path, document: TomlDocument, manifest: PackManifest, known: Iterable[str]) -> None:
+    for code, texts in manifest.texts.items():
+        for key, value in dict(texts).items():
+            path = ("texts", code, key)
+            for text in (value,) if isinstance(value, str) else value or ():
+                check_variables(str(file), text, known, first_line=document.line_of(path), key=".".join(path))
 
 
 def _manifest(file: Path, document: TomlDocument) -> PackManifest:
@@ -325,64 +360,9 @@ def _manifest(file: Path, document: TomlDocument) -> PackManifest:
     return manifest
 
 
-def _per_language(folder: Path, name: str, languages: Iterable[str], default: str) -> dict[str, Path]:
-    """`system.md` is the default language's, `system.zh.md` Chinese. Raises `PackError` for a language not listed."""
-    languages = tuple(languages)
-    stem, suffix = name.split(".")
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob(f"{stem}*.{suffix}")):
-        if path.name == name:
-            found.setdefault(default, path)
-            continue
-        code = path.name.removeprefix(f"{stem}.").removesuffix(f".{suffix}")
-        if code not in languages:
-            raise PackError(
-                str(path), 0, f"language {code!r} is not among languages in {PACK_FILE}", hint="Add it there, or rename"
-            )
-        found[code] = path
-    return found
-
-
 def _given_variables(manifest: PackManifest, language: str) -> dict[str, str]:
     return {
-        "language": LANGUAGE_NAMES.get(language.split("-")[0], language),
+        "language": language_name(language),
         "name": manifest.name,
         **manifest.variables,
     }
-
-
-def _template(path: Path, manifest: PackManifest) -> Template:
-    """The instructions, with every `$variable` known. Raises `PackError` with the line of one that is not."""
-    text = read_text(path)
-    if not text.strip():
-        raise PackError(str(path), 0, "is empty", hint="Write a line or two on who the agent is")
-    known = _given_variables(manifest, DEFAULT_LANGUAGE)
-    for match in Template.pattern.finditer(text):
-        line = text.count("\n", 0, match.start()) + 1
-        if match["invalid"] is not None:
-            raise PackError(str(path), line, "a lone $ stands for nothing", hint="Write $$ for a dollar sign")
-        name = match["named"] or match["braced"]
-        if name is not None and name not in known:
-            raise PackError(str(path), line, f"unknown variable ${name}", hint=did_you_mean(name, known))
-    return Template(text)
-
-
-def _greeting(path: Path) -> str:
-    text = functools.reduce(
-        joined, (" ".join(line.split()) for line in read_text(path).splitlines() if line.strip()), ""
-    )
-    if not text:
-        raise PackError(str(path), 0, "is empty", hint="Write what the agent says first, or set greeting = false")
-    return text
-
-
-def _samples(folder: Path, languages: tuple[str, ...], default: str) -> tuple[Exchange, ...]:
-    exchanges: list[Exchange] = []
-    for path in sorted((folder / "dialogues").glob("*.md")):
-        named = path.name.removesuffix(".md").rpartition(".")
-        language = named[2] if named[0] and named[2] in languages else default
-        for exchange in read_dialogues(str(path), read_text(path), language):
-            if exchange.language not in languages:
-                raise PackError(str(path), 1, f"language {exchange.language!r} is not among languages in {PACK_FILE}")
-            exchanges.append(exchange)
-    return tuple(exchanges)

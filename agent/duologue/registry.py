@@ -14,7 +14,7 @@ import inspect
 import json
 import sys
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
@@ -27,8 +27,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from duologue.errors import ConfigurationError, DuologueError, StageUnavailable
-from duologue.nearest import did_you_mean
-from duologue.packs import best_language
+from duologue.languages import best_language
+from duologue.nearest import did_you_mean, nearest
 from duologue.ports.stage import Stage
 from duologue.settings import StageChoice
 from duologue.stages import NONE, STAGE_NAMES, STAGES, StageKind
@@ -177,6 +177,13 @@ def make(kind: StageKind[Any] | str, choice: StageChoice, /, **offered: Any) -> 
         ) from error
 
 
+def remark(adapter: Any, phrases: Sequence[str] = ()) -> str:
+    """What the user of `adapter` must know, a sentence or nothing: its method `remark_on(phrases)`, what callers are
+    expected to say, else its `remark`."""
+    remark_on = getattr(adapter, "remark_on", None)
+    return str(remark_on(tuple(phrases)) if remark_on is not None else getattr(adapter, "remark", ""))
+
+
 def each(kind: StageKind[Any], choice: StageChoice) -> list[StageChoice]:
     """`choice` as one choice an adapter: none for `use = "none"` of an optional stage, several for names parted by
     commas where the stage takes several; each option goes to those of them that have it.
@@ -304,12 +311,21 @@ def _loaded(stage: str, name: str, entry: EntryPoint) -> Any:
         raise StageUnavailable(
             stage,
             f"{name} can't be loaded: no module named {error.name!r}",
-            hint=f"pip install what brings {error.name}",
+            hint=_misspelt(stage, name) or f"pip install what brings {error.name}",
         ) from error
     except Exception as error:  # a plugin's module may raise anything while it is imported
         raise StageUnavailable(
-            stage, f"{name} ({entry.value}) can't be loaded: {type(error).__name__}: {error}", hint="Mend the plugin"
+            stage,
+            f"{name} ({entry.value}) can't be loaded: {type(error).__name__}: {error}",
+            hint=_misspelt(stage, name) or "Mend the plugin",
         ) from error
+
+
+def _misspelt(stage: str, use: str) -> str:
+    """The next step where `use` looks like `NAME:MODEL` with a slip in the name."""
+    name, colon, model = use.partition(":")
+    guess = nearest(name, names(stage)) if colon and stage in STAGE_NAMES else None
+    return f"Did you mean '{guess}:{model}'?" if guess else ""
 
 
 def _parameters(adapter: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], bool]:

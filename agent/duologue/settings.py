@@ -23,6 +23,7 @@ from pydantic import (
     PrivateAttr,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -30,6 +31,7 @@ from pydantic_core import PydanticCustomError
 from duologue.audio import OUTPUT_RATE_HZ, OUTPUT_RATES_HZ
 from duologue.core.policy import BargeInPolicy, EndpointingPolicy, HistoryPolicy, LimitsPolicy, Policy, ReplyPolicy
 from duologue.errors import ConfigurationError
+from duologue.languages import LanguageCode
 from duologue.settings_layers import (
     Layer,
     environment_layer,
@@ -39,7 +41,9 @@ from duologue.settings_layers import (
     merge,
     pack_layer,
     program_layer,
+    with_stages_spelled_out,
 )
+from duologue.stage_names import spelled_out
 from duologue.stages import ASR, JUDGE, LLM, STAGE_NAMES, TTS, VAD
 from duologue.validation import between, check_between, complaints, off_as_none, one_of
 
@@ -94,7 +98,8 @@ class StageChoice(BaseModel):
     """Which adapter fills a stage, and its options.
 
     `use`: an entry point's name, `package.module:Class`, or "auto": the best that is really there. Any other key is an
-    option of the adapter and is checked against its constructor by `duologue.registry`. Text alone stands for `use`.
+    option of the adapter and is checked against its constructor by `duologue.registry`. Text alone stands for `use`;
+    `NAME:MODEL` names the model as well (`duologue.stage_names`).
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -116,6 +121,13 @@ class StageChoice(BaseModel):
     @classmethod
     def _text_is_use(cls, value: Any) -> Any:
         return {"use": value} if isinstance(value, str) else value
+
+    def spelled_out(self, stage: str) -> "StageChoice":
+        """This choice with `NAME:MODEL` in `use` as the name and an option of `stage`'s adapter."""
+        spelled = spelled_out(stage, {"use": self.use, **self.options})
+        choice = StageChoice(**spelled)
+        choice._origins = self._origins
+        return choice
 
     @property
     def options(self) -> dict[str, Any]:
@@ -165,7 +177,7 @@ class Settings(BaseModel):
     history: Annotated[HistoryPolicy, _off_words(HistoryPolicy), AfterValidator(_in_range)] = HistoryPolicy()
     limits: Annotated[LimitsPolicy, _off_words(LimitsPolicy), AfterValidator(_in_range)] = LimitsPolicy()
     pack: str = "assistant"
-    language: Annotated[str | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
+    language: Annotated[LanguageCode | None, BeforeValidator(lambda value: off_as_none(value, None))] = None
     """BCP 47 code of the conversation; None lets recogniser and pack decide."""
     output_rate_hz: Annotated[int, one_of(OUTPUT_RATES_HZ)] = OUTPUT_RATE_HZ
     """Samples a second of the agent's voice; the caller's side is 16 kHz."""
@@ -175,6 +187,11 @@ class Settings(BaseModel):
     sessions_max: Annotated[int, between(1, 100_000)] = 100
     """Sessions at once in this process; one more is refused."""
     _sources: tuple[str, ...] = PrivateAttr(default=())
+
+    @field_validator(*STAGE_NAMES)
+    @classmethod
+    def _spelled_out(cls, choice: StageChoice, info: ValidationInfo) -> StageChoice:
+        return choice.spelled_out(str(info.field_name)) if ":" in choice.use else choice
 
     @model_validator(mode="wrap")
     @classmethod
@@ -244,8 +261,14 @@ def load_settings(
     file = find_file(config, environ, folder)
     if file is not None:
         layers.append(file_layer(file))
+    layers = [with_stages_spelled_out(layer, STAGE_NAMES) for layer in layers]
     merged = merge(layers, STAGE_NAMES)
-    recommended = pack_layer(str(merged.get("pack", "assistant")), merged.get("language"), folder)
+    pack = merged.get("pack", "assistant")
+    if not isinstance(pack, str):
+        raise ConfigurationError(
+            f"pack must be text, got {pack!r:.60}", hint="Give a pack's name, or its folder's path"
+        )
+    recommended = pack_layer(pack, merged.get("language"), folder)
     layers.append(recommended)
     settings = Settings.model_validate(merge(layers, STAGE_NAMES), context=tuple(layers))
     settings._sources = tuple(layer.name for layer in layers if layer.values)

@@ -6,7 +6,7 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from duologue.errors import ConfigurationError
 from duologue.nearest import did_you_mean, nearest
 from duologue.packs import find_pack
+from duologue.stage_names import spelled_out
 from duologue.toml_source import NotUtf8Error, TomlError, UnfitFileError, decode_text, parse_toml, read_bytes
 
 KeyPath = tuple[str | int, ...]
@@ -73,6 +74,16 @@ def merge(layers: Sequence[Layer], stages: Iterable[str]) -> dict[str, Any]:
     return merged
 
 
+def with_stages_spelled_out(layer: Layer, stages: Iterable[str]) -> Layer:
+    """`layer` with `NAME:MODEL` as `use` and an option. Raises `ConfigurationError`, see `spelled_out`."""
+    spelled = {
+        stage: spelled_out(stage, layer.values[stage], where=layer.where((stage, "use")))
+        for stage in stages
+        if stage in layer.values
+    }
+    return replace(layer, values={**layer.values, **spelled})
+
+
 def _choice(value: Any) -> Any:
     """Text stands for `use`."""
     return {"use": value} if isinstance(value, str) else value
@@ -94,8 +105,23 @@ def _over(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def program_layer(overrides: Mapping[str, Any]) -> Layer:
-    """What the embedding program says."""
-    return Layer("arguments", overrides, lambda path: "argument")
+    """What the embedding program says, in mappings of any kind. Raises `ConfigurationError` for wrong keys."""
+    return Layer("arguments", _plain(overrides, ()), lambda path: "argument")
+
+
+def _plain(value: Any, path: tuple[str, ...]) -> Any:
+    """Mappings as dicts, at every level; whoever passes a choice of a stage means its table."""
+    if hasattr(value, "options") and hasattr(value, "use"):
+        return {"use": value.use, **value.options}
+    if not isinstance(value, Mapping):
+        return value
+    for key in value:
+        if not isinstance(key, str) or not key:
+            inside = f" in {'.'.join(path)}" if path else ""
+            raise ConfigurationError(
+                f"argument: the key {key!r}{inside} is no name", hint='Write keys as text: {"asr": {"use": "whisper"}}'
+            )
+    return {key: _plain(inner, (*path, key)) for key, inner in value.items()}
 
 
 def flags_layer(assignments: Iterable[str]) -> Layer:

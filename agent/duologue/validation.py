@@ -96,7 +96,7 @@ def complaints(error: ValidationError, root: type) -> list[Complaint]:
 
 
 def _complaint(details: ErrorDetails, root: type) -> Complaint:
-    path = tuple(details["loc"])
+    path = tuple(part for part in details["loc"] if part != "[key]")  # pydantic's word for a wrong key
     context = details.get("ctx", {})
     if "key" in context:  # raised by a validator of the whole table, which knows the key
         path = (*path, context["key"])
@@ -107,8 +107,10 @@ def _complaint(details: ErrorDetails, root: type) -> Complaint:
         return Complaint(path, "is missing")
     if kind == "literal_error":
         return Complaint(path, f"must be {context['expected']}, got {shown(details['input'])}")
-    if kind == "between":
-        return Complaint(path, details["msg"])
+    if kind in ("between", "sentence"):  # ours: it says what was expected
+        return Complaint(path, details["msg"], context.get("hint", ""))
+    if kind == "too_short":
+        return Complaint(path, "must not be empty")
     expected = _EXPECTED.get(kind)
     if expected is not None and str(details["input"]).lower() in OFF_WORDS:
         expected += " and can't be switched off"

@@ -58,9 +58,12 @@ class Cascade:
         return llm.with_exchanges(pack.samples) if isinstance(llm, RehearsalLlm) else None
 
 
-async def build(settings: Settings, pack: Pack | None) -> Cascade:
-    """The stages that `settings` name. Raises `ConfigurationError` for a wrong name or option and `StageUnavailable`
-    where something named is not there; loads no model (`warm_up` does)."""
+async def build(settings: Settings, pack: Pack | None, persona: Persona | None = None) -> Cascade:
+    """The stages that `settings` name, with `persona` speaking where there is no pack.
+
+    Raises `ConfigurationError` for a wrong name or option and `StageUnavailable` where something named is not there;
+    loads no model (`warm_up` does).
+    """
     language = settings.language or (pack.default_language if pack else None)
     notes: list[str] = []
     made: dict[str, Any] = {}
@@ -71,8 +74,10 @@ async def build(settings: Settings, pack: Pack | None) -> Cascade:
         else:
             adapters = [registry.make(kind, _decided(kind, choice, language, notes)) for choice in choices]
         made[kind.attribute] = tuple(adapters) if kind.takes_several else adapters[0]
-    if remark := getattr(made[ASR.attribute], "remark", ""):
+    phrases = pack.phrases(language) if pack else persona.phrases if persona else ()
+    if remark := registry.remark(made[ASR.attribute], phrases):
         notes.append(f"asr: {remark}")
+    notes += [f"pack: {remark}" for remark in (pack.remarks if pack else ())]
     return Cascade(Stages(**made), tuple(notes))
 
 

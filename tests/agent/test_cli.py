@@ -1,17 +1,22 @@
 """The command line: what a newcomer sees, and what a mistake says. Commands of the pipelines are a plugin's here."""
 
+import io
 import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from importlib import invalidate_caches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from duologue import cli
+from duologue.commands.doctor import Endpoint, LocalModel, examine
+from duologue.commands.doctor_report import show
 from duologue.core.codec import to_data
 from duologue.core.conversation import Conversation
 from duologue.core.events import SpeechStarted, SpeechStopped
@@ -459,6 +464,20 @@ def test_doctor_cuts_no_reason_short(terminal: Terminal, monkeypatch: pytest.Mon
     terminal.run("doctor", "--set", "asr=pocketsphinx", "--set", "tts=espeak")
     assert "…" not in terminal.out
     assert "hears only what the pack's dialogues" in " ".join(terminal.out.split())
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_doctor_fits_the_terminal_and_cuts_no_word(columns: int) -> None:
+    endpoints = (Endpoint("openai", "https://api.openai.com/v1", ("gpt",), "no OPENAI_API_KEY is set here", False),)
+    models = (LocalModel("llamacpp:SmolLM2-135M-Instruct-Q4_1", "/work/models/llamacpp/SmolLM2-135M-Instruct.gguf"),)
+    found = replace(examine(assignments=["asr=pocketsphinx"]), endpoints=endpoints, models=models)
+    told = io.StringIO()
+    show(replace(found, pack_remarks=("it lists zh",)), Console(file=told, width=columns))
+    shown = told.getvalue()
+    assert all(word in shown for word in ("https://api.openai.com/v1", models[0].spec, models[0].path, "it lists zh"))
+    assert "…" not in shown and ("┏" in shown or columns == 40)
+    table_lines = [line for line in shown.splitlines() if line and line[0] in "┏┃┡│└"]
+    assert all(len(line) <= columns and line[-1] in "┓┃┩│┘" for line in table_lines)
 
 
 def test_doctor_finds_a_voice_that_the_pack_names_and_nobody_has(terminal: Terminal) -> None:

@@ -161,3 +161,14 @@ def test_seconds_are_the_recordings_own_whatever_its_rate(rate_hz: int) -> None:
     ]
     measured = measuring.measure(user, agent, marks, sample_rate_hz=rate_hz)
     assert measured.response.values == (near(0.4), near(0.5)) and measured.yields.values == (near(0.12),)
+
+
+def test_a_filler_is_the_first_word_and_no_answer() -> None:
+    agent = channel((4.0, 4.8), (7.0, 8.0))
+    apart = measure(channel((1.0, 2.0)), agent, [Mark("turn", 1.0, 2.0)], fillers=[Span(3.99, 7.0)])
+    assert (apart.acts[0].first_word_s, apart.acts[0].response_s) == (near(2.0), near(5.0))
+    assert (apart.first_word.median, apart.response.median) == (near(2.0), near(5.0))
+    joined = measure(channel((1.0, 2.0)), channel((4.0, 8.0)), [Mark("turn", 1.0, 2.0)], fillers=[Span(3.99, 5.0)])
+    assert joined.acts[0].response_s == near(3.0)
+    alone = measure(channel((1.0, 2.0)), channel((4.0, 4.8)), [Mark("turn", 1.0, 2.0)], fillers=[Span(3.99, 5.0)])
+    assert (alone.acts[0].first_word_s, alone.acts[0].response_s) == (near(2.0), None)

@@ -10,7 +10,8 @@ import pytest
 from duologue.core.policy import BACKCHANNELS, STOP_WORDS
 from duologue.dialogues import Exchange, read_dialogues
 from duologue.errors import ConfigurationError, PackError
-from duologue.packs import Pack, best_language, find_pack, pack_folders, pack_names, read_pack
+from duologue.languages import best_language
+from duologue.packs import Pack, find_pack, pack_folders, pack_names, read_pack
 
 MANIFEST = """\
 name = "coach"
@@ -101,6 +102,40 @@ def test_a_pack_is_read_in_both_languages(kitchen: Kitchen) -> None:
     assert pack.texts("zh").fillers == ("嗯，",)
 
 
+def test_variables_are_filled_in_every_text(kitchen: Kitchen) -> None:
+    manifest = (
+        MANIFEST.replace("Oh dear.", "No $sport for $name.").replace("嗯，", "${sport}，").replace("tempo", "$$5")
+    )
+    line = "user: Do you play $sport?\nor: $sport?\nagent: I teach $sport for $$5.\n"
+    pack = kitchen.read(**{"pack.toml": manifest, "greeting.md": "Hi, it is $name.\n", "dialogues/serve.md": line})
+    assert pack.greeting() == "Hi, it is coach."
+    assert pack.texts().apology == "No tennis for coach." and pack.texts("zh").fillers == ("tennis，",)
+    assert pack.recommended("zh")["reply"]["fillers"] == ("tennis，",)
+    assert pack.exchanges()[0].asked == ("Do you play tennis?", "tennis?")
+    assert pack.exchanges()[0].agent == "I teach tennis for $5." and "$5" in pack.phrases()
+    greeting = kitchen.read(**{"greeting.md": "Ready for $sport?"}).greeting(variables={"sport": "golf"})
+    assert greeting == "Ready for golf?"
+
+
+def test_a_language_without_any_text_is_told(kitchen: Kitchen) -> None:
+    manifest = MANIFEST.replace("[texts.zh]", "[texts.en-GB]").replace('"zh"]', '"zh", "en-GB"]')
+    texts = {"system.zh.md": None, "greeting.zh.md": None, "dialogues/serve.zh.md": None}
+    pack = kitchen.read(**{"pack.toml": manifest}, **texts)
+    assert len(pack.remarks) == 2
+    assert "coach lists 'zh' and holds no text in Chinese (system.zh.md" in pack.remarks[0]
+    assert pack.remarks[1] == "greeting.en-GB.md is missing: in English the agent waits for the caller"
+    assert kitchen.read().remarks == ()
+
+
+def test_a_synthesiser_that_nobody_knows_is_told_unless_it_is_declared(kitchen: Kitchen) -> None:
+    manifest = MANIFEST.replace("[voice.names.en]", '[voice.names.en]\nfestival = "kal"\nespeakng = "x"')
+    declared = manifest.replace("speed = 0.9", 'speed = 0.9\nother_engines = ["espeakng"]')
+    [remark] = kitchen.read(**{"pack.toml": declared}).remarks
+    assert remark.startswith("voice.names.en.festival: there is no synthesiser 'festival' here, only espeak")
+    error = kitchen.mistake("pack.toml", manifest)
+    assert error.line == 11 and 'voice.other_engines = ["espeakng"]' in str(error)
+
+
 def test_a_language_that_a_pack_lacks_falls_back_to_its_own(kitchen: Kitchen) -> None:
     pack = kitchen.read(**{"system.zh.md": None})
     assert pack.language_for("fr") == "en"
@@ -170,8 +205,15 @@ def changed(old: str, new: str) -> str:
         (changed("[settings.endpointing]", "[settings.llm]"), 24, "settings.llm is not a pack's to set"),
         (changed("[settings.reply]", "[settings.repli]"), 27, "Did you mean 'reply'?"),
         (changed('name = "coach"\n', ""), 0, "name is missing"),
-        (changed('"coach"', '"The Coach"'), 1, "name is wrong: String should match pattern"),
-        (changed('languages = ["en", "zh"]', "languages = []"), 3, "languages is wrong"),
+        (changed('"coach"', '"The Coach"'), 1, "name must be small letters, digits, - and _, with a letter"),
+        (changed('languages = ["en", "zh"]', "languages = []"), 3, "languages must not be empty"),
+        (changed('"zh"]', '"klingon"]'), 3, "languages[1] must be a language code like en, zh or pt-BR, got 'klingon'"),
+        (changed('"zh"]', '"Chinese"]'), 3, "got 'Chinese'. Chinese is 'zh'"),
+        (changed("[texts.zh]", "[texts.german]"), 18, "must be a language code like en, zh or pt-BR, got 'german'"),
+        (changed('espeak = "en', 'espaek = "en'), 10, "no synthesiser 'espaek' here. Did you mean 'espeak'?"),
+        (changed('"Oh dear."', '"Oh $sprot."'), 13, "texts.en.apology: unknown variable $sprot. Did you mean 'sport'?"),
+        (changed('["嗯，"]', '["$x"]'), 19, "texts.zh.fillers: unknown variable $x"),
+        (changed('"tempo"', '"5$"'), 14, "texts.en.vocabulary: a lone $ stands for nothing"),
         (changed("[voice]", "[voice"), 6, "broken TOML"),
         (b'name = "x"\ndescription = "\xe9t\xe9"\n', 2, "byte 0xe9 is not UTF-8 text. Save the file as UTF-8"),
         (None, 0, "is missing"),
@@ -193,6 +235,9 @@ def test_a_mistake_in_the_manifest_names_its_line(
         ("system.md", "It costs $5.\n", 1, "a lone $ stands for nothing. Write $$ for a dollar sign"),
         ("system.md", " \n", 0, "is empty"),
         ("system.md", None, 0, "is missing"),
+        ("greeting.md", "Hi!\nIt is $frend.\n", 2, "unknown variable $frend"),
+        ("greeting.zh.md", "$5\n", 1, "a lone $ stands for nothing. Write $$ for a dollar sign"),
+        ("dialogues/a.md", "# $5\n> $x\nuser: Hi\nagent: I play $sprot.\n", 4, "unknown variable $sprot"),
         ("system.fr.md", "Bonjour", 0, "language 'fr' is not among languages in pack.toml"),
         ("greeting.md", None, 0, "is missing. Write it, or set greeting = false"),
         ("greeting.md", "\n", 0, "is empty"),

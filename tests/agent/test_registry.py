@@ -9,6 +9,7 @@ import pytest
 from duologue import registry
 from duologue.errors import ConfigurationError, StageUnavailable
 from duologue.settings import StageChoice
+from duologue.stage_names import spelled_out
 
 PLUGIN = """
 from typing import Literal
@@ -283,3 +284,41 @@ def test_two_plugins_of_one_name_are_refused() -> None:
 @pytest.mark.parametrize("stage", ["vad", "asr", "llm", "tts"])
 def test_each_stage_has_adapters_of_ours(stage: str) -> None:
     assert registry.names(stage)
+
+
+# --- NAME:MODEL, and remarks ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("use", "expected"),
+    [
+        ("x-good:big", {"use": "x-good", "model": "big"}),
+        ("x-broken:big", {"use": "x-broken", "model": "big"}),  # the registry tells why it can't be loaded
+        ("nobody:Class", "nobody:Class"),
+    ],
+)
+def test_a_shorthand_sets_the_option_that_the_adapter_has(use: str, expected: object) -> None:
+    assert spelled_out("asr", use) == expected
+
+
+def test_an_adapter_may_say_which_option_names_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry.adapter_class("asr", "x-better"), "model_option", "key", raising=False)
+    assert spelled_out("asr", {"use": "x-better:k", "other": 2}) == {"use": "x-better", "key": "k", "other": 2}
+
+
+def test_a_slip_in_the_name_of_a_shorthand_is_told() -> None:
+    with pytest.raises(StageUnavailable, match="Did you mean 'x-good:big'"):
+        registry.adapter_class("asr", "x-goood:big")
+
+
+def test_a_remark_may_hang_on_what_callers_say() -> None:
+    class Hard:
+        def remark_on(self, phrases: tuple[str, ...]) -> str:
+            return f"{len(phrases)} phrases"
+
+    class Plain:
+        remark = "loud"
+
+    assert [registry.remark(Hard(), ["a", "b"]), registry.remark(Plain()), registry.remark(object())] == [
+        "2 phrases", "loud", "",
+    ]  # fmt: skip

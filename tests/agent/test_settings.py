@@ -1,6 +1,8 @@
 """Settings: who wins, and what a mistake says."""
 
+import re
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -318,3 +320,66 @@ def test_a_settings_file_that_is_too_large_to_be_one_is_refused(tmp_path: Path) 
 def test_a_flag_of_nothing_but_brackets_is_a_wrong_value(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"endpointing\.patience"):
         load(tmp_path, None, "endpointing.patience=" + "[" * 100_000)
+
+
+# --- NAME:MODEL ---------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_and_its_model_may_be_named_in_one(tmp_path: Path) -> None:
+    file = tmp_path / "duologue.toml"
+    file.write_text('asr = "whisper:tiny.en"\n[tts]\nuse = "piper:en_US-joe-medium"\nworkers = 3\n')
+    environ = {"DUOLOGUE_LLM__USE": "openai:qwen3:8b"}
+    settings = load_settings(environ=environ, folder=tmp_path)
+    assert (settings.asr, settings.llm) == (
+        StageChoice("whisper", model="tiny.en"),
+        StageChoice("openai", model="qwen3:8b"),
+    )
+    assert settings.tts == StageChoice("piper", voice="en_US-joe-medium", workers=3)
+    assert "duologue.toml:1" in settings.asr.origin("model")
+    flags = load_settings(assignments=["asr.use=whisper:base", "tts.use=piper:x"], environ=environ, folder=tmp_path)
+    assert (flags.asr.options, flags.tts.options) == ({"model": "base"}, {"voice": "x", "workers": 3})
+    assert Settings(asr=StageChoice("whisper:base")).asr == StageChoice("whisper", model="base")
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["asr.use=whisper:"], "'whisper:': no model behind the colon"),
+        (["asr.use=pocketsphinx:big"], "pocketsphinx has no model to be named. Write asr.use = 'pocketsphinx'"),
+        (["asr.use=whisper:base", "asr.model=tiny"], "the model is named twice, 'base' in use and 'tiny' in model"),
+    ],
+)
+def test_a_model_that_can_not_be_named_so_is_told(assignments: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load_settings(assignments=assignments, environ={}, folder=tmp_path)
+
+
+def test_what_is_no_adapter_before_the_colon_is_a_module(tmp_path: Path) -> None:
+    settings = load_settings(assignments=["asr.use=mine.ears:Ears", "judge.use=a:b,c"], environ={}, folder=tmp_path)
+    assert (settings.asr.use, settings.judge.use) == ("mine.ears:Ears", "a:b,c")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({1: 2}, "the key 1 is no name"),
+        ({"asr": {1: 2}}, "the key 1 in asr is no name"),
+        ({"asr": {"": 2}}, "the key '' in asr is no name"),
+        ({"pack": None}, "pack must be text, got None"),
+        ({"language": "klingon"}, "language must be a language code like en, zh or pt-BR, got 'klingon'"),
+        ({"asr": object}, "asr must be a table"),
+    ],
+)
+def test_a_programs_wrong_mapping_is_told(overrides: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        load_settings(overrides=overrides, environ={}, folder=tmp_path)
+
+
+def test_a_programs_mapping_may_be_of_any_kind(tmp_path: Path) -> None:
+    inner = MappingProxyType({"patience": 2})
+    settings = load_settings(
+        overrides=MappingProxyType({"endpointing": inner, "asr": StageChoice("whisper", model="base")}),
+        environ={},
+        folder=tmp_path,
+    )
+    assert settings.endpointing.patience == 2 and settings.asr == StageChoice("whisper", model="base")

@@ -11,6 +11,7 @@ import pytest
 
 from duologue.errors import ConfigurationError, PackError, StageUnavailable
 from duologue.packs import find_pack, read_pack
+from duologue.runtime.session_setup import Persona
 from duologue.settings import Settings, StageChoice
 from duologue.testing.openai_server import OpenAiServer
 from duologue.testing.scripted_llm import ScriptedReply
@@ -191,3 +192,18 @@ def test_a_voice_that_the_synthesiser_lacks_is_the_packs_mistake(build: Build, t
 def test_a_language_model_needs_no_rehearsed_lines(build: Build) -> None:
     built = build(llm=StageChoice(use="openai", base_url="http://127.0.0.1:9/v1", model="mine"))
     assert built.persona(find_pack("assistant"), Settings()).llm is None
+
+
+def test_without_a_pack_the_remark_is_about_the_personas_phrases(build: Build) -> None:
+    assert any("one word in three wrong" in note for note in build(None).notes)
+    settings = Settings(**EMBEDDED)
+    waiter = Persona("waiter", phrases=("soup please",))
+    notes = asyncio.run(cascade.build(settings, None, waiter)).notes
+    assert any("a persona's phrases, where there is no pack" in note for note in notes)
+
+
+def test_what_a_packs_writer_should_know_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "pack.toml").write_text('name = "p"\nlanguages = ["en", "zh"]\n')
+    (tmp_path / "system.md").write_text("Be brief.\n")
+    notes = asyncio.run(cascade.build(Settings(**EMBEDDED), read_pack(tmp_path))).notes
+    assert any(note.startswith("pack: p lists 'zh' and holds no text in Chinese") for note in notes)

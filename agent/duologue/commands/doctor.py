@@ -72,8 +72,8 @@ class LocalModel:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """All findings. `problems`: what keeps a conversation from being held, each with its next step. `unread`: that of
-    the settings, of which nothing else here can then speak."""
+    """All findings. `problems`: what keeps a conversation from being held, each with its next step. `pack_remarks`:
+    what the pack's writer should know. `unread`: what keeps the settings from being read; the rest is about others."""
 
     version: str
     python: str
@@ -88,6 +88,7 @@ class Diagnosis:
     packs: tuple[str, ...]
     pack: str
     problems: tuple[str, ...] = field(default=())
+    pack_remarks: tuple[str, ...] = ()
     unread: str = ""
 
     @property
@@ -132,6 +133,7 @@ def examine(config: str | os.PathLike[str] | None = None, assignments: Iterable[
         packs=tuple(pack_names()),
         pack=pack.name if pack else "",
         problems=tuple(problems),
+        pack_remarks=pack.remarks if pack else (),
         unread=unread,
     )
 
@@ -183,7 +185,7 @@ def _stage(stage: str, choice: StageChoice, language: str | None, pack: Pack | N
         else:
             registry.options_for(stage, choice.use, choice, {})
             chosen, why = _as_set(stage, choice)
-        note = _examined(stage, choice, chosen, pack)
+        note = _examined(stage, choice, chosen, language, pack)
     except DuologueError as error:
         # without the hint, which may be to run the doctor
         why = str(error.args[0]).removeprefix(f"{stage}: ")
@@ -191,7 +193,7 @@ def _stage(stage: str, choice: StageChoice, language: str | None, pack: Pack | N
     return StageFinding(stage, choice.use, chosen, why, note, considered)
 
 
-def _examined(stage: str, choice: StageChoice, chosen: str, pack: Pack | None) -> str:
+def _examined(stage: str, choice: StageChoice, chosen: str, language: str | None, pack: Pack | None) -> str:
     """What the adapter that will be used wants its user to know: its `remark`, if it has one. No model is loaded.
 
     Raises `PackError` for a voice of the pack's that the synthesiser does not have.
@@ -202,7 +204,7 @@ def _examined(stage: str, choice: StageChoice, chosen: str, pack: Pack | None) -
     adapter = make(stage, choice.model_copy(update={"use": chosen}))
     if stage == "tts" and pack is not None:
         pack.check_voices(adapter)
-    return str(getattr(adapter, "remark", ""))
+    return registry.remark(adapter, pack.phrases(language) if pack else ())
 
 
 def _as_set(stage: str, choice: StageChoice) -> tuple[str, str]:

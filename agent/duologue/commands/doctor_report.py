@@ -1,5 +1,8 @@
 """A diagnosis for a person's eyes: the verdict last, where the eye ends up."""
 
+import textwrap
+
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +15,7 @@ from duologue.stages import STAGES
 _TITLES = {kind.name: kind.title for kind in STAGES}
 _YES, _NO = Text("✓", style="green"), Text("–", style="dim")
 _WRONG = Text("✗", style="red")
-_WHY_CHARS = 30  # the reasons are what the table is for: the other columns give way
+_LAST_CHARS = 20  # the reasons are what a table is for: narrower than this nobody reads them
 
 
 def show(diagnosis: Diagnosis, console: Console) -> None:
@@ -28,25 +31,25 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
         f"[bold]{escape(name)}[/]" if name == diagnosis.pack else escape(name) for name in diagnosis.packs
     )
     console.print(f"packs: {packs or 'none'}\n", highlight=False)
-    console.print(_stages(diagnosis))
+    _print_whole(_stages(diagnosis), console)
     for finding in diagnosis.stages:
         if finding.note:
             console.print(f"[yellow]Note:[/] {escape(finding.note)}.", highlight=False)
+    for remark in diagnosis.pack_remarks:
+        console.print(f"[yellow]Note:[/] {escape(remark)}.", highlight=False)
     if diagnosis.endpoints:
         console.print()
-        console.print(_endpoints(diagnosis))
+        _print_whole(_endpoints(diagnosis), console)
     console.print()
-    console.print(_models(diagnosis))
+    _print_whole(_models(diagnosis), console)
     console.print()
-    console.print(_packages(diagnosis))
+    _print_whole(_packages(diagnosis), console)
     console.print()
     _verdict(diagnosis, console)
 
 
 def _stages(diagnosis: Diagnosis) -> Table:
     table = Table("", "stage", "set to", "will use", "why", title="Stages", title_justify="left", expand=False)
-    _fold(table)
-    table.columns[-1].min_width = _WHY_CHARS
     for finding in diagnosis.stages:
         table.add_row(
             _YES if finding.chosen else _NO if finding.is_left_out else _WRONG,
@@ -62,10 +65,51 @@ def _style(finding: StageFinding) -> str:
     return "bold" if finding.chosen else "dim" if finding.is_left_out else "red"
 
 
-def _fold(table: Table) -> None:
-    """Cut nothing: half a path or command helps nobody."""
+def _print_whole(found: Table | Text, console: Console) -> None:
+    """Print a table, or its rows as paragraphs where the terminal is too narrow for its longest words: half a path or
+    command helps nobody."""
+    if isinstance(found, Text) or _fits(found, console.width):
+        console.print(found)
+        return
+    console.print(Text(str(found.title), "italic"))
+    rows = zip(*(column.cells for column in found.columns), strict=True)
+    for row in rows:
+        cells = [_plain(cell) for cell in row]
+        mark, name, *rest = cells if not found.columns[0].header else ["", *cells]
+        named = [f"{column.header}: " for column in found.columns[len(cells) - len(rest) :]]
+        console.print(Text(f"{mark} {name}".strip(), "bold"))
+        for heading, cell in zip(named, rest, strict=True):
+            for number, line in enumerate(cell.splitlines()):
+                _print_wrapped(f"    {'' if number else heading}", line, console)
+
+
+def _fits(table: Table, width: int) -> bool:
+    """Whether no word of `table` is cut in `width` columns of the terminal; its columns are set for that then."""
+    least, wanted = [], []
     for column in table.columns:
-        column.overflow = "fold"
+        texts = [str(column.header), *(_plain(cell) for cell in column.cells)]
+        lines = [line for text in texts for line in text.splitlines()]
+        least.append(max([cell_len(word) for line in lines for word in line.split()], default=1))
+        wanted.append(max([cell_len(line) for line in lines], default=1))
+    spare = width - sum(least) - 3 * len(least) - 1  # padding and borders
+    for index in sorted(range(len(least)), key=lambda index: least[index] - wanted[index]):
+        more = max(0, min(spare, wanted[index] - least[index]))
+        table.columns[index].width, spare = least[index] + more, spare - more
+    return spare >= 0 and (table.columns[-1].width or 0) >= min(wanted[-1], _LAST_CHARS)
+
+
+def _plain(cell: object) -> str:
+    return cell.plain if isinstance(cell, Text) else Text.from_markup(str(cell)).plain
+
+
+def _print_wrapped(start: str, text: str, console: Console) -> None:
+    """Lines broken between words alone; a word longer than the terminal is left to it whole."""
+    lines = textwrap.wrap(
+        text, console.width, initial_indent=start, subsequent_indent=" " * 6,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def _why(finding: StageFinding) -> Text:
@@ -78,7 +122,6 @@ def _why(finding: StageFinding) -> Text:
 
 def _endpoints(diagnosis: Diagnosis) -> Table:
     table = Table("", "endpoint", "where", "models", "found", title="Language model endpoints", title_justify="left")
-    _fold(table)
     for endpoint in diagnosis.endpoints:
         models = ", ".join(endpoint.models[:3]) + (", …" if len(endpoint.models) > 3 else "")
         mark = _YES if endpoint.available else _NO
@@ -93,7 +136,6 @@ def _models(diagnosis: Diagnosis) -> Table | Text:
             style="dim",
         )
     table = Table("model", "where", title="Downloaded models", title_justify="left")
-    _fold(table)
     for model in diagnosis.models:
         table.add_row(Text(model.spec), Text(model.path))
     return table
@@ -101,7 +143,6 @@ def _models(diagnosis: Diagnosis) -> Table | Text:
 
 def _packages(diagnosis: Diagnosis) -> Table:
     table = Table("", "package", "version", title="Packages", title_justify="left")
-    _fold(table)
     for package in diagnosis.packages:
         missing = install_command(package.extra) if package.extra else f"missing: {install_command()}"
         mark = _YES if package.version else _NO if package.extra else _WRONG

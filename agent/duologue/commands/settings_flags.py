@@ -22,9 +22,9 @@ def _option(flag: str, metavar: str, text: str) -> Any:
 SHORT_FLAGS: Final[dict[str, Any]] = {
     "pack": Annotated[str | None, _option("--pack", "NAME", "Prompt pack: a name, or a path like ./prompts/coach.")],
     "language": Annotated[str | None, _option("--language", "CODE", "Language spoken, like en or zh.")],
-    "asr": Annotated[str | None, _option("--asr", "NAME", "Recogniser: auto, whisper, pocketsphinx, …")],
-    "llm": Annotated[str | None, _option("--llm", "NAME", "Language model: auto, openai, rehearsal, …")],
-    "tts": Annotated[str | None, _option("--tts", "NAME", "Synthesiser: auto, piper, espeak, …")],
+    "asr": Annotated[str | None, _option("--asr", "NAME", "Recogniser: auto, whisper, whisper:tiny.en, …")],
+    "llm": Annotated[str | None, _option("--llm", "NAME", "Language model: auto, openai:MODEL, rehearsal, …")],
+    "tts": Annotated[str | None, _option("--tts", "NAME", "Synthesiser: auto, piper, piper:VOICE, …")],
 }
 AssignmentsFlag = Annotated[
     list[str] | None,

@@ -12,11 +12,12 @@ from importlib.metadata import entry_points
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypedDict, Unpack
 
 from duologue.core.messages import ToolSpec
 from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError, PackError, StageOverloaded
+from duologue.nearest import did_you_mean
 from duologue.packs import Pack, find_pack
 from duologue.ports.transport import Transport
 from duologue.runtime.event_log import log_events
@@ -25,7 +26,8 @@ from duologue.runtime.session_setup import Persona, SessionSetup, Stages
 from duologue.runtime.snapshot import persona_of
 from duologue.runtime.trace import Trace
 from duologue.runtime.user_tools import Tool
-from duologue.settings import Settings, load_settings
+from duologue.settings import Settings, StageChoice, load_settings
+from duologue.stages import STAGE_NAMES
 
 CASCADES: Final = "duologue.cascade"
 _TRANSPORT: Final = ("reports_playout", "run", "play", "end_reply", "cut_reply", "aclose")  # what every one has
@@ -45,14 +47,25 @@ class Cascade(Protocol):
         ...
 
 
+class NamedStages(TypedDict, total=False):
+    """Stages as a program names them: `asr="whisper:tiny.en"`."""
+
+    vad: str
+    asr: str
+    llm: str
+    tts: str
+    judge: str
+
+
 class Agent:
     """Somebody to talk to.
 
     `pack`: name or folder of a prompt pack (default: the settings'). `tools`: functions decorated with `tool`.
-    `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds; a mapping
-    has the settings file's shape and beats what is found. `stages` with `persona`: ready-made parts instead of those
-    that the settings name. Raises `ConfigurationError` and `PackError` at once, `StageUnavailable` when the first
-    session begins.
+    `named`: `asr`, `llm`, `tts`, `vad`, `judge` by name, or as `NAME:MODEL` (`asr="whisper:tiny.en"`); they beat the
+    settings. `remote_tools`: tools that the caller's side runs. `settings`: default is all that `load_settings` finds;
+    a mapping has the settings file's shape and beats what is found. `stages` with `persona`: ready-made parts instead
+    of those that the settings name. Raises `ConfigurationError` and `PackError` at once, `StageUnavailable` when the
+    first session begins.
     """
 
     def __init__(
@@ -64,8 +77,9 @@ class Agent:
         settings: Settings | Mapping[str, Any] | None = None,
         stages: Stages | None = None,
         persona: Persona | None = None,
+        **named: Unpack[NamedStages],
     ) -> None:
-        self.settings = _settings(settings, {"pack": pack} if pack else {})
+        self.settings = _settings(settings, {"pack": pack} if pack else {}, named)
         self._tools = _checked(tools)
         self._remote_tools = tuple(remote_tools)
         self._pack = find_pack(pack or self.settings.pack) if persona is None else None
@@ -85,7 +99,8 @@ class Agent:
 
     async def _load(self) -> None:
         if self._stages is None:
-            self._cascade = await _cascade_builder()(self.settings, self._pack)
+            speaker = () if self._persona is None else (self._persona,)
+            self._cascade = await _cascade_builder()(self.settings, self._pack, *speaker)
             self._stages = self._cascade.stages
         await asyncio.gather(*(stage.warm_up() for stage in self._stages.all()))
         if self._persona is None and self._pack is not None:
@@ -231,15 +246,31 @@ class Agent:
         await self.aclose()
 
 
-def _settings(given: Settings | Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> Settings:
+def _settings(
+    given: Settings | Mapping[str, Any] | None, overrides: Mapping[str, Any], named: Mapping[str, Any]
+) -> Settings:
+    for name, use in named.items():
+        if name not in STAGE_NAMES:
+            known = (*STAGE_NAMES, "pack", "persona", "remote_tools", "settings", "stages", "tools")
+            raise ConfigurationError(f"an agent takes no {name!r}", hint=did_you_mean(name, known))
+        if not isinstance(use, str):
+            raise ConfigurationError(
+                f"{name} must be a name like 'whisper:tiny.en', got {use!r:.60}",
+                hint="Pass an adapter that you made yourself in stages=Stages(…)",
+            )
     if isinstance(given, Settings):
-        return given
+        choices = {name: StageChoice(use).spelled_out(name) for name, use in named.items()}
+        return given.model_copy(update=choices)
     if given is not None and not isinstance(given, Mapping):
         raise ConfigurationError(
             f"settings must be Settings or a mapping, got {given!r:.60}",
             hint='Write settings={"llm": {"model": "…"}}, or load a file with duologue.load_settings',
         )
-    return load_settings(overrides={**(given or {}), **overrides})
+    values = {**(given or {}), **overrides}
+    for name, use in named.items():
+        beside = values.get(name)
+        values[name] = {**beside, "use": use} if isinstance(beside, Mapping) else use
+    return load_settings(overrides=values)
 
 
 def _checked(tools: Iterable[Tool]) -> tuple[Tool, ...]:
@@ -261,9 +292,9 @@ def _unused(path: Path) -> Path:
     return path
 
 
-def _cascade_builder() -> Callable[[Settings, Pack | None], Any]:
+def _cascade_builder() -> Callable[..., Any]:
     for entry in entry_points(group=CASCADES, name="default"):
-        build: Callable[[Settings, Pack | None], Any] = entry.load()
+        build: Callable[..., Any] = entry.load()
         return build
     raise ConfigurationError(
         "no stages are installed", hint="Install Duologue with its pipelines (pip install -e .), or pass stages=…"

@@ -44,7 +44,7 @@ class ReplyContext:
 
     `speech`: the voice. `text_only`: nothing is spoken. `tool_traits` knows the tools by name; `unique_id` makes a
     call's id one of a kind; `on_aside` is told what was left out of speech, `on_finished` why the text of a reply ended
-    and what was counted for it.
+    and what was counted for it, `on_step` how long a stage took for its part.
     """
 
     services: Services
@@ -56,6 +56,7 @@ class ReplyContext:
     on_aside: Callable[[int, str], None]
     on_finished: Callable[[int, str, Usage | None], None]
     text_only: bool = False
+    on_step: Callable[[int, str, float], None] = lambda reply, step, seconds: None
 
 
 class ReplyRun:
@@ -337,6 +338,7 @@ class ReplyRun:
 
     def _take_timing(self, item: told.StageTiming) -> None:
         self._services.meter.timing(item.step, item.seconds)
+        self._context.on_step(self.number, item.step, item.seconds)
 
     # --- told once ------------------------------------------------------------------------------------------------
 

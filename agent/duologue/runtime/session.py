@@ -38,6 +38,7 @@ from duologue.runtime.services import Services, Severity
 from duologue.runtime.session_setup import Aside, Note, Persona, ReplyFinished, SessionEvent, SessionSetup, Spoken
 from duologue.runtime.shell import CarryOut, Observer, Shell, as_ours
 from duologue.runtime.speech_input import SpeechInput
+from duologue.runtime.step_times import teller
 from duologue.runtime.summary import summarise
 from duologue.runtime.told_by_programs import GivenOptions, checked, reply_options, tool_specs
 from duologue.runtime.tool_runner import ToolRunner
@@ -466,6 +467,7 @@ class Session(HandedToTools):
             unique_id=lambda call_id: self._tool_runner.unique_id(call_id, self.conversation.knows_tool_call),
             on_aside=self._aside,
             on_finished=self._reply_finished,
+            on_step=teller(self._shell),
             text_only=action.options.text_only,
         )
 

@@ -128,7 +128,17 @@ class Spoken:
     text: str
 
 
-SessionEvent = Event | Action | Aside | Note | ReplyFinished | Spoken
+@dataclass(frozen=True, slots=True)
+class StepTook:
+    """A step of reply `reply` took `seconds`: `llm_first_token`, `tts_first_audio`, as in the meter's `stages`."""
+
+    at: float
+    reply: int
+    step: str
+    seconds: float
+
+
+SessionEvent = Event | Action | Aside | Note | ReplyFinished | Spoken | StepTook
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,13 +119,13 @@ class PocketsphinxAsr:
             )
         return SphinxStream(self, context.phrases if self._goes_by_pack else ())
 
-    @property
-    def remark(self) -> str:
-        """What somebody who talks to it must know: which words it can hear at all."""
-        if self._goes_by_pack:
+    def remark_on(self, phrases: Sequence[str]) -> str:
+        """What somebody who talks to it must know: which words it can hear at all, told `phrases`."""
+        if self._goes_by_pack and phrases:
             return (
-                "pocketsphinx hears only what the pack's dialogues and vocabulary hold, and takes anything else for "
-                "something in them; for free speech: duologue models pull whisper:tiny"
+                "pocketsphinx hears only what the pack's dialogues and vocabulary hold (a persona's phrases, where "
+                "there is no pack), and takes anything else for something in them; for free speech: duologue models "
+                "pull whisper:tiny"
             )
         if self.language_model is None:
             return (

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from duologue.audio import Samples
 from duologue.errors import DuologueError
-from duologue.measure import Mark, Measured, marks_from_voice, measure
+from duologue.measure import Mark, Measured, audible_spans, marks_from_voice, measure
 from duologue.runtime.agent import Agent
 from duologue.runtime.session import Session
 from duologue.runtime.session_setup import SessionEvent
+from duologue_pipelines.calls.fillers import filler_spans
 from duologue_pipelines.calls.transcript import Transcript
 from duologue_pipelines.transports.wav import WavTransport
 
@@ -78,12 +79,14 @@ async def run_call(
     rate_hz = transport.output_rate_hz
     marks = tuple(transport.marks) or tuple(marks_from_voice(caller, spoken, sample_rate_hz=rate_hz))
     stages = agent.stages
+    audible = audible_spans(spoken, sample_rate_hz=rate_hz)
+    fillers = filler_spans(transcript, audible, offset_s)
     return FinishedCall(
         caller,
         spoken,
         rate_hz,
         marks,
-        measure(caller, spoken, marks, sample_rate_hz=rate_hz),
+        measure(caller, spoken, marks, sample_rate_hz=rate_hz, fillers=fillers),
         transcript,
         offset_s,
         stages.names(),

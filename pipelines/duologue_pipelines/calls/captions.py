@@ -64,6 +64,8 @@ class Captions:
         if isinstance(event, act.TurnDismissed):
             self._caller_now = ""
             return _line(now, "caller", _CALLER, f"({event.text or event.reason})", f"taken for {event.reason}")
+        if isinstance(event, act.SpeakFiller):
+            return _line(now, "agent", _AGENT, f"({event.text.strip()})", "filler: covers the wait")
         if isinstance(event, ev.ReplyEnded):
             reply = self._transcript.replies.get(event.reply)
             if reply is None or not reply.heard:

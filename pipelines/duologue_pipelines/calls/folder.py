@@ -15,6 +15,7 @@ from duologue.audio import write_wav
 from duologue.errors import ConfigurationError
 from duologue.measure import ActMeasured, Summary
 from duologue_pipelines.calls.call import FinishedCall, peak_memory_mb
+from duologue_pipelines.calls.fillers import filler_span
 from duologue_pipelines.calls.timeline import Caption, Cut, Delay, Stretch, StretchKind, TimelineData, render_timeline
 from duologue_pipelines.calls.transcript import AgentReply
 
@@ -72,10 +73,12 @@ def report_of(call: FinishedCall) -> dict[str, Any]:
         "latencies_ms": {
             "measured_from": "the waveform of conversation.wav",
             "response": _summary_ms(measured.response),
+            "first_word": _summary_ms(measured.first_word),
             "yield": _summary_ms(measured.yields),
             "dead_air": _summary_ms(measured.dead_air),
         },
         "acts": [_act_data(act) for act in measured.acts],
+        "late": {str(reply.number): reply.late_step for reply in call.transcript.replies.values() if reply.late_step},
         **costs,
         "seconds": {
             "call": round(len(call.caller) / call.sample_rate_hz, 3),
@@ -106,6 +109,7 @@ def _act_data(act: ActMeasured) -> dict[str, Any]:
         "end": round(act.voice.end, 3),
         "over_agent": act.over_agent,
         "response_ms": _ms(act.response_s),
+        "first_word_ms": _ms(act.first_word_s),
         "yield_ms": _ms(act.yield_s),
         "talked_into_ms": _ms(act.talked_into_s),
         "dead_air_ms": _ms(act.dead_air_s),
@@ -167,19 +171,35 @@ def _understood(call: FinishedCall, act: ActMeasured) -> str:
 
 
 def _agent_captions(call: FinishedCall) -> list[Caption]:
-    captions = []
+    captions: list[Caption] = []
     for reply in call.transcript.replies.values():
         span = _heard_span(call, reply)
         if span is None:
+            continue
+        span = _with_filler(call, reply, span, captions)
+        if not reply.heard:
             continue
         unheard = reply.text[len(reply.heard) :].strip() if reply.text.startswith(reply.heard) else ""
         captions.append(Caption("agent", *span, reply.heard, unheard if reply.cut else ""))
     return captions
 
 
+def _with_filler(
+    call: FinishedCall, reply: AgentReply, span: tuple[float, float], captions: list[Caption]
+) -> tuple[float, float]:
+    """Add a caption for the filler of `reply`, as what it is; the rest of `span`, for the answer."""
+    filler = filler_span(reply, call.measured.agent, call.offset_s, call.transcript.now)
+    if filler is None:
+        return span
+    heard = [part.end for part in call.measured.agent if filler.start - 0.05 <= part.start < filler.end]
+    end = min(max(heard, default=filler.end), filler.end)
+    captions.append(Caption("agent", filler.start, end, f"({reply.filler.strip()})"))
+    return (filler.end, max(span[1], filler.end)) if reply.filler_first else span
+
+
 def _heard_span(call: FinishedCall, reply: AgentReply) -> tuple[float, float] | None:
     """When `reply` was heard, in seconds of the recording."""
-    if reply.start is None or not reply.heard:
+    if reply.start is None or not (reply.heard or reply.filler):
         return None
     end = call.transcript.now if reply.end is None else reply.end
     start = reply.start - call.offset_s

@@ -40,7 +40,8 @@ def latency_table(call: FinishedCall) -> Table:
     for heading in ("", "median", "p95", "each"):
         table.add_column(heading, justify="left" if heading in ("", "each") else "right")
     for words, summary in (
-        ("response: caller's last sound → agent's first", call.measured.response),
+        ("response: caller's last sound → agent's answer", call.measured.response),
+        ("first word: the same → agent's first, fillers too", _first_words(call)),
         ("yield: caller's first sound → agent's last", call.measured.yields),
         ("dead air at a cough or mm-hm", call.measured.dead_air),
         ("talked into: agent heard during the caller's turn", _talked_into(call)),
@@ -50,6 +51,13 @@ def latency_table(call: FinishedCall) -> Table:
     if not table.rows:
         table.add_row("nothing: nobody answered, and nobody was interrupted", "", "", "")
     return table
+
+
+def _first_words(call: FinishedCall) -> Summary:
+    """Until anything was heard; no row where that was the answer each time."""
+    if call.measured.first_word.values == call.measured.response.values:
+        return Summary.of(())
+    return call.measured.first_word
 
 
 def _talked_into(call: FinishedCall) -> Summary:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from duologue.core import actions as act
 from duologue.core import events as ev
-from duologue.runtime.session_setup import Note, SessionEvent
+from duologue.runtime.session_setup import Note, SessionEvent, Spoken, StepTook
+from duologue.runtime.step_times import STEP_S_MAX, step_named
 
 ENTRIES_MAX: Final = 5000  # turns and replies; older ones give way
 
@@ -35,6 +36,8 @@ class AgentReply:
 
     `begun`: the work began; `start`, `end`: it was heard from and until, None if never. `speculative`: begun before the
     turn was over. `cut`: why it was cancelled, or empty. `holds`: (from, until) in which it was silent, undecided.
+    `filler`: what was said to cover a wait, asked for at `filler_at`, no part of `text`; `answer_at`: the first word of
+    the text counted as heard. `steps`: what each stage took, in seconds.
     """
 
     number: int
@@ -48,7 +51,22 @@ class AgentReply:
     heard: str = ""
     cut: str = ""
     holds: list[tuple[float, float]] = field(default_factory=list)
+    filler: str = ""
+    filler_at: float | None = None
+    answer_at: float | None = None
+    steps: dict[str, float] = field(default_factory=dict)
     hold_began: float | None = None
+
+    @property
+    def filler_first(self) -> bool:
+        """Whether a filler was heard before any word of the text."""
+        return self.filler_at is not None and (self.answer_at is None or self.answer_at > self.filler_at)
+
+    @property
+    def late_step(self) -> str:
+        """The stage that took longest, if that was too long: "LLM first token 6.0 s"; else empty."""
+        step, seconds = max(self.steps.items(), key=lambda took: took[1], default=("", 0.0))
+        return f"{step_named(step)} {seconds:.1f} s" if seconds > STEP_S_MAX else ""
 
     def end_hold(self, at: float) -> None:
         """The hold, if there is one, is over."""
@@ -139,6 +157,19 @@ class Transcript:
         if reply := self.replies.get(event.reply):
             reply.start = event.at
 
+    def _filled(self, action: act.SpeakFiller) -> None:
+        if reply := self.replies.get(action.reply):
+            reply.filler, reply.filler_at = action.text, self.now
+
+    def _spoken(self, event: Spoken) -> None:
+        reply = self.replies.get(event.reply)
+        if reply and reply.answer_at is None:
+            reply.answer_at = event.at
+
+    def _step(self, event: StepTook) -> None:
+        if reply := self.replies.get(event.reply):
+            reply.steps[event.step] = max(event.seconds, reply.steps.get(event.step, 0.0))
+
     def _held(self, action: act.HoldPlayout) -> None:
         if reply := self.replies.get(action.reply):
             reply.hold_began = self.now
@@ -170,6 +201,9 @@ _TAKEN: Final[dict[type, Callable[[Transcript, Any], None]]] = {
     act.TurnDismissed: Transcript._turn_dismissed,
     act.BeginReply: Transcript._reply_begun,
     act.ReleaseReply: Transcript._reply_released,
+    act.SpeakFiller: Transcript._filled,
+    Spoken: Transcript._spoken,
+    StepTook: Transcript._step,
     act.HoldPlayout: Transcript._held,
     act.ResumePlayout: Transcript._resumed,
     act.CancelReply: Transcript._cancelled,

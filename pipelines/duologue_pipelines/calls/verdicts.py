@@ -47,20 +47,24 @@ def judge(call: FinishedCall, acts: Sequence[Act]) -> list[Verdict]:
             continue
         faults = ["the agent gave no occasion for it"] if mark.missed else []
         faults += _FAULTS[act.name](call, act, measured)
-        verdicts.append(Verdict(act, mark.text, not faults, "; ".join(faults) or _figures(measured)))
+        verdicts.append(Verdict(act, mark.text, not faults, "; ".join(faults) or _figures(call, measured)))
     return verdicts
 
 
-def _figures(measured: ActMeasured) -> str:
+def _figures(call: FinishedCall, measured: ActMeasured) -> str:
+    first, answer = measured.first_word_s, _answer(call, measured) if measured.mark.wants_answer else None
     figures = [
         f"{words} {1000 * seconds:.0f} ms"
         for words, seconds in (
             ("silent after", measured.yield_s),
+            ("filler after", first if first != measured.response_s else None),
             ("answered after", measured.response_s),
             ("dead air", measured.dead_air_s),
         )
         if seconds is not None
     ]
+    if answer is not None and answer.late_step:
+        figures.append(answer.late_step)
     return ", ".join(figures)
 
 
@@ -68,11 +72,13 @@ def _question(call: FinishedCall, act: Act, measured: ActMeasured) -> list[str]:
     faults = []
     if measured.talked_into_s is not None and measured.talked_into_s > TALKED_INTO_S_MAX:
         faults.append(f"the agent talked into it for {1000 * measured.talked_into_s:.0f} ms")
-    if measured.response_s is None:
-        return [*faults, "no answer was heard"]
-    if measured.response_s > RESPONSE_S_MAX:
-        faults.append(f"answered only after {measured.response_s:.1f} s")
     answer = _answer(call, measured)
+    late = f" ({answer.late_step})" if answer is not None and answer.late_step else ""
+    if measured.response_s is None:
+        only = " but a filler" if measured.first_word_s is not None else ""
+        return [*faults, f"no answer was heard{only}{late}"]
+    if measured.response_s > RESPONSE_S_MAX:
+        faults.append(f"answered only after {measured.response_s:.1f} s{late}")
     if answer is None:
         faults.append("the transcript holds no answer to it")
     elif not call.is_language_model and act.exchange is not None and not _is_same(answer, act.exchange.agent):

@@ -302,3 +302,23 @@ def test_an_agent_for_everybody_is_used_by_many_loops():
         assert {ev.ReplyEnded, act.CloseSession} <= set(map(type, told))
         notes = [event.text for event in told if isinstance(event, Note)]
         assert notes == ["scripted is no language model: it answers from sample dialogues"]
+
+
+def test_stages_are_named_with_their_models_in_one_word():
+    agent = Agent(asr="whisper:tiny.en", tts="piper:x", settings={"asr": {"workers": 1}, "tts": "espeak"})
+    assert agent.settings.asr == StageChoice("whisper", model="tiny.en", workers=1)
+    assert agent.settings.tts == StageChoice("piper", voice="x")
+    agent = Agent(llm="openai:gpt-4.1-mini", settings=Settings())
+    assert agent.settings.llm == StageChoice("openai", model="gpt-4.1-mini")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"ars": "whisper"}, "an agent takes no 'ars'. Did you mean 'asr'?"),
+        ({"llm": 3}, "llm must be a name like 'whisper:tiny.en', got 3"),
+    ],
+)
+def test_a_stage_named_wrong_is_told(named, message):
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        Agent(**named)

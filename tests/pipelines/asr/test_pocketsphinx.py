@@ -145,9 +145,10 @@ def test_a_packs_phrases_can_be_left_aside(shared_data: Path) -> None:
 
 
 def test_it_says_which_words_it_can_hear() -> None:
-    assert "hears only what the pack's dialogues and vocabulary hold" in PocketsphinxAsr().remark
-    assert "one word in three wrong" in PocketsphinxAsr(pack_phrases=False).remark
-    assert PocketsphinxAsr(language_model="mine.lm").remark == ""
+    assert "hears only what the pack's dialogues and vocabulary hold" in PocketsphinxAsr().remark_on(["yes", "no"])
+    assert "one word in three wrong" in PocketsphinxAsr().remark_on(())
+    assert "one word in three wrong" in PocketsphinxAsr(pack_phrases=False).remark_on(["yes"])
+    assert PocketsphinxAsr(language_model="mine.lm").remark_on(["yes"]) == ""
 
 
 @pytest.mark.shared_data

@@ -34,7 +34,8 @@ def test_a_turn_and_its_reply_are_put_together() -> None:
             {"who": "user", "number": 1, "start": 0.9, "end": 1.95, "text": "when does it open", "outcome": "answered",
              "merged": 0},
             {"who": "agent", "number": 1, "turn": 1, "begun": 2.1, "speculative": True, "released": True, "start": 2.5,
-             "end": 4.0, "text": "At nine. Every day.", "heard": "At nine. Every day.", "cut": "", "holds": []},
+             "end": 4.0, "text": "At nine. Every day.", "heard": "At nine. Every day.", "cut": "", "holds": [],
+             "filler": "", "filler_at": None, "answer_at": None, "steps": {}},
         ],
     }  # fmt: skip
     assert transcript.reply_at(3.0) is transcript.replies[1]
