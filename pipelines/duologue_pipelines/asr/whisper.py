@@ -18,6 +18,7 @@ from duologue.core.words import Word
 from duologue.errors import DuologueError, InternalError
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue.text.transcript import GrowingTranscript, join_words
+from duologue_pipelines.asr.chinese_script import conversion_for, in_script
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
 from duologue_pipelines.asr.turn_audio import Clip, TurnAudio
@@ -123,9 +124,10 @@ class WhisperAsr:
         `context.phrases` are not used: as a prompt they would cost Whisper decoding time on every partial.
         """
         fixed = self.language or context.language
+        script = conversion_for((self.language, context.language, *context.languages))
         if fixed:
-            return WhisperStream(self, (self.decoder.check_language(fixed),))
-        return WhisperStream(self, self.decoder.known_languages(context.languages))
+            return WhisperStream(self, (self.decoder.check_language(fixed),), script)
+        return WhisperStream(self, self.decoder.known_languages(context.languages), script)
 
     def _new_pool(self) -> DecodePool:
         return DecodePool("whisper", workers=self.workers, queue_max=self.queue_max)
@@ -144,8 +146,9 @@ class _Request:
 class WhisperStream:
     """The recognition of one turn."""
 
-    def __init__(self, asr: WhisperAsr, languages: tuple[str, ...]) -> None:
+    def __init__(self, asr: WhisperAsr, languages: tuple[str, ...], script: str) -> None:
         self._asr = asr
+        self._script = script  # how Chinese is written, should it be Chinese
         self._languages = languages
         self._language = languages[0] if len(languages) == 1 else None
         self._audio = TurnAudio()
@@ -233,7 +236,8 @@ class WhisperStream:
         if decoded.language is not None:
             self._language = decoded.language
             self._languages = (decoded.language,)  # once sure, for the whole turn
-        words = (*request.frozen, *decoded.words)
+        spelled = in_script(decoded.words, self._script) if self._language == "zh" else decoded.words
+        words = (*request.frozen, *spelled)
         final = request.mark is not None
         shown = self._transcript.final(words) if final else self._transcript.partial(words)
         if decoded.settled:

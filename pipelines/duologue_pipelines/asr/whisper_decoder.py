@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duologue.audio import INPUT_RATE_HZ
-from duologue.core.words import Word, is_cjk, split_words
+from duologue.core.words import Word, is_cjk, normal_form, split_words
 from duologue.errors import ConfigurationError, StageError, StageUnavailable
 from duologue.text.transcript import atomic_words
 from duologue_pipelines.asr import guards
@@ -229,6 +229,13 @@ class WhisperDecoder:
         folder = find_model(options.model)
         if folder is None and not options.download:
             raise missing_model(options.model)
+        if folder is not None and not (folder / "tokenizer.json").is_file():
+            # faster-whisper would fetch another model's from the network, or fail without a word about it
+            raise StageUnavailable(
+                "asr",
+                f"whisper: {folder} has no tokenizer.json, without which tokens are no words",
+                hint="Put the tokenizer.json of the same model beside model.bin, or pull the model again",
+            )
         try:
             from faster_whisper import WhisperModel  # heavy: only once a model is really wanted
         except ImportError as error:
@@ -272,7 +279,7 @@ def _tokenizer(hf_tokenizer: Any, multilingual: bool, language: str) -> Any:
 def _alarm(text: str, mean_log_probability: float) -> str:
     if guards.compression_ratio(text) > guards.COMPRESSION_RATIO_MAX:
         return "the text repeats itself"
-    if guards.loop_start(split_words(text)) is not None:
+    if guards.loop_start(split_words(text)) is not None or any(map(guards.loop_inside, split_words(text))):
         return "the text loops"
     return "the decoder is unsure" if mean_log_probability < guards.MEAN_LOG_PROBABILITY_MIN else ""
 
@@ -281,12 +288,17 @@ def _guarded(attempt: _Attempt, voiced_seconds: float) -> tuple[tuple[Word, ...]
     """The words that can be believed, and why the others can't."""
     words = attempt.words
     text = " ".join(word.text for word in words)
+    if words and not normal_form(text):
+        return (), "dropped marks of punctuation without a word"
     if attempt.no_speech > guards.NO_SPEECH_MAX and attempt.mean_log_probability < guards.MEAN_LOG_PROBABILITY_MIN:
         return (), "dropped what the model itself takes for no speech"
     if guards.is_phantom(text, voiced_seconds):
         return (), f"dropped {text!r}: a phrase that weights say over near-silence"
     if guards.is_too_fast(text, voiced_seconds):
         return (), f"dropped {len(words)} words said to be spoken in {voiced_seconds:.1f} s of voice"
+    inside = next((index for index, word in enumerate(words) if guards.loop_inside(word.text)), None)
+    if inside is not None:
+        return words[:inside], f"cut a loop inside the word after {inside} words"
     cut = guards.loop_start([word.text for word in words])
     if cut is not None:
         return words[:cut], f"cut a loop after {cut} words"

@@ -149,3 +149,11 @@ def test_a_model_is_a_folder_a_size_or_a_repository(tmp_path: Path, monkeypatch:
 def test_a_missing_model_names_the_command_that_brings_it() -> None:
     assert "`duologue models pull whisper:base`" in str(missing_model("base"))
     assert "`duologue models pull whisper:tiny`" in str(missing_model("someone/model"))
+
+
+@pytest.mark.parametrize(
+    ("word", "loops"),
+    [("Hehehehehehehe", True), ("H-H-H-H-H-H-H-H", True), ("1,000,000,000", False), ("hahaha", False), ("mmm", False)],
+)
+def test_a_syllable_six_times_over_inside_a_word_is_a_loop(word: str, loops: bool) -> None:
+    assert guards.loop_inside(word) is loops
