@@ -1,7 +1,7 @@
 """Which characters a session's Chinese is written in: Whisper mixes traditional and simplified ones, even in one turn.
 
-What is heard is brought to the pack's script before anything matches, shows or remembers it. OpenCC does it (Apache-2.0,
-imported on first need).
+What is heard is brought to the pack's script before anything matches, shows or remembers it. OpenCC does it
+(Apache-2.0, imported on first need).
 """
 
 from collections.abc import Iterable, Sequence
