@@ -1,7 +1,8 @@
 """A bounded pool of decoder threads that all sessions share, with finals before partials.
 
 Decoders are models: they compute for tens of milliseconds and must never do so on the loop. What is asked for a final
-goes before any partial, and among partials the turn goes first that has been served the least; a cancelled request gives its place in the queue back; a full queue says so instead of growing.
+goes before any partial, and of the partials that of the turn which has been served the least. A cancelled request gives
+its place in the queue back; a full queue says so instead of growing; how long finals wait can be read.
 """
 
 import asyncio

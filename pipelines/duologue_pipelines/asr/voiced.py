@@ -17,6 +17,9 @@ from duologue_pipelines.asr.turn_audio import Clip
 from duologue_pipelines.vad.silero import WINDOW_SAMPLES, WINDOW_SECONDS, SileroModel, SileroState
 
 THRESHOLD: Final = 0.5
+# Telephone speech, coded in 8 bits, is judged between .2 and .6 all along; a cough or a bark is high, but short.
+SUSTAINED_THRESHOLD: Final = 0.2
+SUSTAINED_SECONDS_MIN: Final = 0.5
 # A word is longer: "no" lasts about 150 ms. Two windows alone are what a cough's vowel-like part reaches.
 VOICED_SECONDS_MIN: Final = 0.09
 _QUIET_PEAK: Final = 60  # of 32768, about -55 dB: below this there is nothing to judge
@@ -58,9 +61,12 @@ class VoicedTrack:
         if peak < _QUIET_PEAK:
             return None
         with self._lock:
-            self._advance(clip, centred * min(_GAIN_MAX, max(1.0, _LEVEL * 32768 / peak)) / 32768)
+            self._advance(clip, centred * np.float32(min(_GAIN_MAX, max(1.0, _LEVEL * 32768 / peak)) / 32768))
             skip = max(0, -(-(clip.first - self._first) // WINDOW_SAMPLES))
-            keep = np.asarray(self._probabilities[skip:]) >= THRESHOLD
+            probabilities = np.asarray(self._probabilities[skip:])
+            sustained = probabilities >= SUSTAINED_THRESHOLD
+            enough = sustained.sum() * WINDOW_SECONDS >= SUSTAINED_SECONDS_MIN
+            keep = sustained if enough else probabilities >= THRESHOLD
             offset = (self._first + skip * WINDOW_SAMPLES - clip.first) / INPUT_RATE_HZ
         voiced = np.flatnonzero(keep)
         seconds = len(voiced) * WINDOW_SECONDS

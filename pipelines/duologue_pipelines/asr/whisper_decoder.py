@@ -26,8 +26,8 @@ from duologue_pipelines.asr.whisper_models import find_model, missing_model
 LONG_WINDOW_SECONDS: Final = 30.0  # what Whisper was trained on
 # Stock weights break below about 10 s of window; 15 s was found harmless (DESIGN.md, section 7).
 SHORT_WINDOW_SECONDS: Final = 15.0
-# For what is shorter still: 72 clips of people cost 0.5 points of word error with it (tiny.en, base), within chance, and
-# two thirds of the encoder's time.
+# For what is shorter still: on 72 clips of people it cost half a point of word error (tiny.en, base), a few words, and
+# takes a third off the encoder's time.
 LEAST_WINDOW_SECONDS: Final = 10.0
 _ROOM_SECONDS: Final = 0.5  # behind the last sample: a window that ends in speech makes the decoder go on
 _FRAMES_PER_SECOND: Final = 100
@@ -109,8 +109,8 @@ class WhisperDecoder:
 
         `languages`: Whisper's codes of those that it may be in; one is taken as given, none means any.
 
-        `committed`: leading words of `clip` that are settled. The decoder goes on from them, so that it takes none back;
-        should that raise an alarm, it begins anew without them.
+        `committed`: leading words of `clip` that are settled. The decoder goes on from them, so that it takes none
+        back; should that raise an alarm, it begins anew without them.
 
         A clip longer than the long window is decoded piece by piece, each beginning at the end of a word.
         """
