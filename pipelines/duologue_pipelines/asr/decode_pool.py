@@ -86,8 +86,9 @@ class DecodePool:
             return len(self._queue)
 
     def submit(self, work: Callable[[], _Result], *, urgent: bool, owner: int = 0) -> "asyncio.Future[_Result]":
-        """Run `work` for the turn `owner` in a thread; the future belongs to the running loop. Cancelling it frees its place in the queue.
+        """Run `work` for the turn `owner` in a thread; the future belongs to the running loop.
 
+        Cancelling it frees its place in the queue.
         Raises `StageOverloaded` when the queue is at its bound, `StageUnavailable` after `close`.
         """
         loop = asyncio.get_running_loop()
