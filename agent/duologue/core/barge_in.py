@@ -35,6 +35,12 @@ _SOUND_NOTE: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|（[^）]*）|【[^】]*�
 _DRAWN_OUT: Final = re.compile(r"(.)\1\1")  # "mmmm", "yeahhh"
 _REPEATED: Final = re.compile(r"(.)\1+")
 
+# Traditional characters of the tables' phrases: recognisers mix both scripts, and a phrase is meant in either.
+_SIMPLIFIED: Final = str.maketrans(
+    "對額個聽說這來沒錯嗎麼後還樣話請問別講謝會為閉過們開關讓聲見當實應該繼續誰題暫",
+    "对额个听说这来没错吗么后还样话请问别讲谢会为闭过们开关让声见当实应该继续谁题暂",
+)
+
 _Tokens = tuple[str, ...]
 
 
@@ -43,7 +49,8 @@ def _squeezed(token: str) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    forms = (normal_form(word) for word in split_words(_SOUND_NOTE.sub(" ", text)))
+    plain = _SOUND_NOTE.sub(" ", text).translate(_SIMPLIFIED)
+    forms = (normal_form(word) for word in split_words(plain))
     return [_squeezed(form) if _DRAWN_OUT.search(form) else form for form in forms if form]
 
 

@@ -90,6 +90,15 @@ class Asr(Stage, Protocol):
 
 
 @runtime_checkable
+class TellsLoad(Protocol):
+    """What a recogniser has besides that knows when it has too much to do."""
+
+    def queue_wait_s(self) -> float:
+        """How long a final has to wait now before anything is done about it, in seconds. Asked on the loop."""
+        ...
+
+
+@runtime_checkable
 class KeepsSessions(Protocol):
     """What a recogniser has besides that keeps something for a session between its turns."""
 

@@ -19,6 +19,7 @@ from duologue.core.policy import Policy
 from duologue.errors import ConfigurationError, PackError, StageOverloaded
 from duologue.nearest import did_you_mean
 from duologue.packs import Pack, find_pack
+from duologue.ports.asr import TellsLoad
 from duologue.ports.transport import Transport
 from duologue.runtime.event_log import log_events
 from duologue.runtime.session import Session
@@ -30,6 +31,8 @@ from duologue.settings import Settings, StageChoice, load_settings
 from duologue.stages import STAGE_NAMES
 
 CASCADES: Final = "duologue.cascade"
+# Finals that wait this long make every answer late: a caller more would be one more who waits.
+QUEUE_WAIT_S_MAX: Final = 0.3
 _TRANSPORT: Final = ("reports_playout", "run", "play", "end_reply", "cut_reply", "aclose")  # what every one has
 
 
@@ -149,7 +152,8 @@ class Agent:
         `snapshot`: go on with a session that another process gave up; `personas`: those that it was handed to, so that
         each goes on in its own voice. `trace`: write the event log there (default: into
         the settings' trace folder, if one is set). `tools`: of this call, besides the agent's. `user_data`: anything of
-        yours, as `session.user_data`. Raises `StageOverloaded` when `sessions_max` are live.
+        yours, as `session.user_data`. Raises `StageOverloaded` when `sessions_max` are live,
+        or when the recogniser is behind (`QUEUE_WAIT_S_MAX`).
         """
         tools = _checked([*self._tools, *tools])
         if not all(hasattr(transport, name) for name in _TRANSPORT):
@@ -167,6 +171,7 @@ class Agent:
         self._opening += 1
         try:
             await self.ready()
+            self._refuse_when_behind()
             setup = replace(self._setup(snapshot, trace, policy, personas), tools=tools, user_data=user_data)
             session = Session(transport, setup)
         finally:
@@ -188,6 +193,17 @@ class Agent:
                 yield session
         finally:
             self.live.discard(session)
+
+    def _refuse_when_behind(self) -> None:
+        asr = self.stages.asr
+        wait_s = asr.queue_wait_s() if self.live and isinstance(asr, TellsLoad) else 0.0
+        if wait_s > QUEUE_WAIT_S_MAX:
+            raise StageOverloaded(
+                "session",
+                f"the recogniser is {wait_s:.1f} s behind with {len(self.live)} sessions, no more are taken",
+                retryable=True,
+                hint="Try again later, choose a smaller asr.model, or use a machine with more cores",
+            )
 
     def _setup(
         self,

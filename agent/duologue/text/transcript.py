@@ -6,7 +6,7 @@ decides that from words alone; it must never know which recogniser made them, no
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from duologue.core.words import Word, is_cjk, normal_form, split_words
 
@@ -74,13 +74,15 @@ class GrowingTranscript:
         """All words of the latest hypothesis."""
         return (*self._settled, *self._tail)
 
-    def partial(self, words: Sequence[Word]) -> tuple[Word, ...]:
-        """Take a hypothesis.
+    def partial(self, words: Sequence[Word], *, until: float = float("inf")) -> tuple[Word, ...]:
+        """Take a hypothesis; no word that ends after `until` (session seconds) settles by it.
+
+        The last words of audio that was cut off are those a recogniser changes: it has not heard their ends.
 
         Where it contradicts a settled word, the settled words stand and it counts from where they end.
         """
         tail = self._after_settled(words)
-        agreed = stable_prefix(self._tail, tail)
+        agreed = list(takewhile(lambda word: word.end <= until, stable_prefix(self._tail, tail)))
         self._settled += agreed
         self._tail = tail[len(agreed) :]
         return self.words

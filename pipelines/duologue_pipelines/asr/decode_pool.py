@@ -1,17 +1,19 @@
 """A bounded pool of decoder threads that all sessions share, with finals before partials.
 
 Decoders are models: they compute for tens of milliseconds and must never do so on the loop. What is asked for a final
-goes before any partial; a cancelled request gives its place in the queue back; a full queue says so instead of growing.
+goes before any partial, and of the partials that of the turn which has been served the least. A cancelled request gives
+its place in the queue back; a full queue says so instead of growing; how long finals wait can be read.
 """
 
 import asyncio
 import heapq
 import itertools
 import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from duologue.errors import StageOverloaded, StageUnavailable
 
@@ -21,10 +23,17 @@ _Result = TypeVar("_Result")
 @dataclass(order=True, slots=True)
 class _Job:
     rank: int  # 0 for what is urgent
-    number: int  # first come, first served
+    served: int  # how many decodes its owner has had; among finals the first come goes first
+    number: int
     work: Callable[[], Any] = field(compare=False)
     future: "asyncio.Future[Any]" = field(compare=False)
     loop: asyncio.AbstractEventLoop = field(compare=False)
+    asked_at: float = field(compare=False)
+
+
+_OWNERS_MAX: Final = 1024  # turns whose share is remembered; the one served longest ago is forgotten
+_WAITS_KEPT: Final = 16
+_WAIT_COUNTS_SECONDS: Final = 5.0  # what a final waited longer ago says nothing about now
 
 
 class DecodePool:
@@ -38,6 +47,8 @@ class DecodePool:
         self._numbers = itertools.count()
         self._lock = threading.Lock()
         self._busy = 0
+        self._served: OrderedDict[int, int] = OrderedDict()
+        self._waits: deque[tuple[float, float]] = deque(maxlen=_WAITS_KEPT)  # of finals: when they began, how long
         self._closed = False
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix=name)
 
@@ -48,20 +59,43 @@ class DecodePool:
             return self._busy + len(self._queue) < self._workers
 
     @property
+    def takes_partials(self) -> bool:
+        """Whether a partial would start soon: no final waits, and fewer partials than there are workers."""
+        with self._lock:
+            return len(self._queue) < self._workers and all(job.rank for job in self._queue)
+
+    def queue_wait_s(self, now: float) -> float:
+        """The longest that a final waited lately, or has been waiting until `now` (the loop's seconds)."""
+        with self._lock:
+            lately = [wait for at, wait in self._waits if now - at <= _WAIT_COUNTS_SECONDS]
+            return max([*lately, *(now - job.asked_at for job in self._queue if not job.rank)], default=0.0)
+
+    def promote(self, future: "asyncio.Future[Any]") -> None:
+        """What was asked for a partial is wanted for a final: it goes first, if it has not started."""
+        with self._lock:
+            for job in self._queue:
+                if job.future is future:
+                    job.rank = job.served = 0
+                    job.asked_at = job.loop.time()
+            heapq.heapify(self._queue)
+
+    @property
     def waiting(self) -> int:
         """Requests that have not started."""
         with self._lock:
             return len(self._queue)
 
-    def submit(self, work: Callable[[], _Result], *, urgent: bool) -> "asyncio.Future[_Result]":
-        """Run `work` in a thread; the future belongs to the running loop. Cancelling it frees its place in the queue.
+    def submit(self, work: Callable[[], _Result], *, urgent: bool, owner: int = 0) -> "asyncio.Future[_Result]":
+        """Run `work` for the turn `owner` in a thread; the future belongs to the running loop.
 
+        Cancelling it frees its place in the queue.
         Raises `StageOverloaded` when the queue is at its bound, `StageUnavailable` after `close`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Result] = loop.create_future()
-        job = _Job(0 if urgent else 1, next(self._numbers), work, future, loop)
         with self._lock:
+            served = 0 if urgent else self._served.get(owner, 0)
+            job = _Job(0 if urgent else 1, served, next(self._numbers), work, future, loop, loop.time())
             if self._closed:
                 raise StageUnavailable("asr", f"{self._name} is closed", hint="Open a session on a new one")
             if len(self._queue) >= self._queue_max:
@@ -72,11 +106,17 @@ class DecodePool:
                     hint="Admit fewer sessions, or raise asr.workers where there are cores to spare",
                 )
             heapq.heappush(self._queue, job)
+            self._count(owner)
         # By the loop's own door, so that a virtual-time loop knows of the thread; each turn in the executor takes
         # whatever is most urgent by then.
         loop.run_in_executor(self._executor, self._work)
         future.add_done_callback(lambda done: self._abandon(job) if done.cancelled() else None)
         return future
+
+    def _count(self, owner: int) -> None:
+        self._served[owner] = self._served.pop(owner, min(self._served.values(), default=0)) + 1
+        if len(self._served) > _OWNERS_MAX:
+            self._served.popitem(last=False)
 
     def close(self) -> None:
         """Drop what waits; what runs is not awaited. Idempotent."""
@@ -104,6 +144,9 @@ class DecodePool:
                 return
             job = heapq.heappop(self._queue)
             self._busy += 1
+            if not job.rank:
+                now = job.loop.time()
+                self._waits.append((now, now - job.asked_at))
         try:
             _finish(job)
         finally:

@@ -5,6 +5,7 @@ al. 2022, section 4.5), and the phrases that weights trained on subtitles are kn
 (Koenecke et al. 2024, "Careless Whisper"; Barański et al. 2025, "bag of hallucinations").
 """
 
+import re
 import zlib
 from collections.abc import Sequence
 from typing import Final
@@ -16,6 +17,8 @@ MEAN_LOG_PROBABILITY_MIN: Final = -1.0
 NO_SPEECH_MAX: Final = 0.6
 _LOOP_LONGEST: Final = 8  # words in the phrase that comes round again
 _LOOP_TIMES: Final = 4  # "no no no" is speech; the same phrase four times over is a decoder that is caught
+# Of letters: six times is more than anybody laughs or draws out a sound, and numbers may well be 1000000.
+_LOOP_INSIDE: Final = re.compile(r"([^\W\d_]{1,8}?)\1{5,}")
 _WORDS_PER_VOICED_SECOND_MAX: Final = 12.0  # the fastest talkers reach about 8, counted with their pauses
 _WORDS_FREE: Final = 3
 _NEAR_SILENCE_SECONDS: Final = 0.4
@@ -46,6 +49,11 @@ def is_phantom(text: str, voiced_seconds: float) -> bool:
 def is_too_fast(text: str, voiced_seconds: float) -> bool:
     """Whether nobody could have said `text` in `voiced_seconds` of voice."""
     return len(split_words(text)) > _WORDS_FREE + _WORDS_PER_VOICED_SECOND_MAX * voiced_seconds
+
+
+def loop_inside(word: str) -> bool:
+    """Whether `word` is a syllable that comes round again and again ("Hehehehehehe", "H-H-H-H-H-H")."""
+    return bool(_LOOP_INSIDE.search(normal_form(word)))
 
 
 def loop_start(words: Sequence[str]) -> int | None:

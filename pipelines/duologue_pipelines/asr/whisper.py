@@ -13,13 +13,15 @@ from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import ClassVar, Final
 
-from duologue.audio import Frame
+from duologue.audio import INPUT_RATE_HZ, Frame
 from duologue.core.words import Word
 from duologue.errors import DuologueError, InternalError
 from duologue.ports.asr import AsrContext, Hypothesis
 from duologue.text.transcript import GrowingTranscript, join_words
+from duologue_pipelines.asr.chinese_script import conversion_for, in_script
 from duologue_pipelines.asr.decode_pool import DecodePool
 from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
+from duologue_pipelines.asr.loudness import LoudnessTrack
 from duologue_pipelines.asr.turn_audio import Clip, TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
 from duologue_pipelines.asr.whisper_decoder import (
@@ -35,7 +37,12 @@ from duologue_pipelines.vad.silero import SileroModel
 
 # Beyond this much of a window, settled audio is let go: what remains still leaves room for a long clause.
 _TRIM_AT: Final = 0.6
+# The words at the end of a clip are cut off, or guesses at what comes: they settle with the next one.
+_HOLD_BACK_SECONDS: Final = 0.35
+# A turn's partials take at most this share of the time that a decode takes from being asked for to being answered.
+_DECODES_APART: Final = 2.0
 _SENTENCE_ENDS: Final = (".", "?", "!", "。", "？", "！", "…")
+_OPEN_ENDS: Final = ".?!。？！…,，;；:："  # a mark behind the last settled word is a guess at what follows
 _SENTENCE_BONUS_SECONDS: Final = 0.5  # a sentence's end is as good a border as half a second of silence
 _COMPUTE_TYPES: Final = ("int8", "int8_float32", "int8_float16", "int8_bfloat16", "int16", "float16", "bfloat16",
                          "float32", "default", "auto")  # fmt: skip
@@ -109,6 +116,10 @@ class WhisperAsr:
         self.decoder.close()
         self.voice_judge.close()
 
+    def queue_wait_s(self) -> float:
+        """How long a final has to wait for a worker now, in seconds."""
+        return self.pool.queue_wait_s(asyncio.get_running_loop().time())
+
     @classmethod
     def probe(cls) -> str:
         """Whether the package and the default model are here."""
@@ -123,36 +134,43 @@ class WhisperAsr:
         `context.phrases` are not used: as a prompt they would cost Whisper decoding time on every partial.
         """
         fixed = self.language or context.language
+        script = conversion_for((self.language, context.language, *context.languages))
         if fixed:
-            return WhisperStream(self, (self.decoder.check_language(fixed),))
-        return WhisperStream(self, self.decoder.known_languages(context.languages))
+            return WhisperStream(self, (self.decoder.check_language(fixed),), script)
+        return WhisperStream(self, self.decoder.known_languages(context.languages), script)
 
     def _new_pool(self) -> DecodePool:
         return DecodePool("whisper", workers=self.workers, queue_max=self.queue_max)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Request:
-    """One decode under way. `frozen`: the words before `clip`; `mark`: None for a partial."""
+    """One decode. `frozen`: the words before `clip`; `mark`: None for a partial, until a final is asked for that it
+    can stand for; `asked_at`: the loop's seconds."""
 
     number: int
     clip: Clip
     frozen: tuple[Word, ...]
     mark: int | None
+    asked_at: float
 
 
 class WhisperStream:
     """The recognition of one turn."""
 
-    def __init__(self, asr: WhisperAsr, languages: tuple[str, ...]) -> None:
+    def __init__(self, asr: WhisperAsr, languages: tuple[str, ...], script: str) -> None:
         self._asr = asr
+        self._script = script  # how Chinese is written, should it be Chinese
         self._languages = languages
         self._language = languages[0] if len(languages) == 1 else None
         self._audio = TurnAudio()
+        self._loudness = LoudnessTrack()
         self._voiced = VoicedTrack(asr.voice_judge)
         self._transcript = GrowingTranscript()
         self._frozen: tuple[Word, ...] = ()  # words whose audio has been let go
-        self._running: dict[int, asyncio.Future[Decoded]] = {}
+        self._running: dict[int, tuple[_Request, asyncio.Future[Decoded]]] = {}
+        self._newest: tuple[_Request, Decoded] | None = None  # the last that was answered
+        self._took_s = 0.0  # the last decode, its wait included
         self._asked = 0
         self._answered = 0  # the newest request whose result has been used
         self._mark: int | None = None  # the final that is owed
@@ -166,16 +184,31 @@ class WhisperStream:
         if self._hypotheses.closed:
             return
         self._audio.push_frame(frame)
-        if self._partial_is_due() and self._asr.pool.idle:
+        self._loudness.push_frame(frame, self._audio.end)
+        if self._partial_is_due() and self._asr.pool.takes_partials:
             self._ask(None)
 
     def finalise(self, mark: int) -> None:
-        """Begin the final at once; one still owed is dropped."""
+        """Begin the final at once; one still owed is dropped.
+
+        A decode of all that was loud, under way or the last that was answered, is the final: silence adds no word.
+        """
         if self._hypotheses.closed:
             return
         self._mark = mark
-        for number in [number for number, future in self._running.items() if not future.done()]:
-            self._running.pop(number).cancel()
+        for number, (request, future) in list(self._running.items()):
+            if number == self._asked and self._holds_all(request):
+                request.mark = mark
+                self._asr.pool.promote(future)
+                return
+            if not future.done():
+                self._running.pop(number)
+                future.cancel()
+        if self._newest and self._newest[0].number == self._asked and self._holds_all(self._newest[0]):
+            request, decoded = self._newest
+            request.mark = mark
+            self._use(request, decoded)
+            return
         self._ask(mark)
 
     def __aiter__(self) -> AsyncIterator[Hypothesis]:
@@ -184,28 +217,40 @@ class WhisperStream:
     async def aclose(self) -> None:
         """Drop all work and end the iteration."""
         self._hypotheses.close()
-        for future in self._running.values():
+        for _, future in self._running.values():
             future.cancel()
         self._running.clear()
 
     def _partial_is_due(self) -> bool:
         if not self._asr.partial_ms or self._running:
             return False
-        return self._audio.end - self._partial_end >= self._asr.partial_ms * 16
+        if self._loudness.loud_end <= self._partial_end:  # nothing was said since
+            return False
+        apart_s = max(self._asr.partial_ms / 1000, _DECODES_APART * self._took_s)
+        return self._loudness.pause_begins or self._audio.end - self._partial_end >= apart_s * INPUT_RATE_HZ
+
+    def _holds_all(self, request: _Request) -> bool:
+        return request.clip.end >= self._loudness.loud_end > 0
 
     def _ask(self, mark: int | None) -> None:
         self._asked += 1
-        request = _Request(self._asked, self._audio.snapshot(), self._frozen, mark)
+        now = asyncio.get_running_loop().time()
+        request = _Request(self._asked, self._audio.snapshot(), self._frozen, mark, now)
         self._partial_end = self._audio.end
-        work = partial(self._asr.decoder.decode, request.clip, self._languages, self._voiced)
+        work = partial(self._asr.decoder.decode, request.clip, self._languages, self._voiced, self._committed())
         try:
-            future = self._asr.pool.submit(work, urgent=mark is not None)
+            future = self._asr.pool.submit(work, urgent=mark is not None, owner=id(self))
         except DuologueError as error:
             if mark is not None:
                 self._hypotheses.fail(error)
             return
-        self._running[request.number] = future
+        self._running[request.number] = request, future
         future.add_done_callback(partial(self._decoded, request))
+
+    def _committed(self) -> str:
+        """The settled words whose audio is still here, as the decoder's beginning."""
+        settled = self._transcript.settled[len(self._frozen) :]
+        return join_words(settled).rstrip(_OPEN_ENDS) if settled else ""
 
     def _decoded(self, request: _Request, future: "asyncio.Future[Decoded]") -> None:
         self._running.pop(request.number, None)
@@ -218,6 +263,8 @@ class WhisperStream:
         stale = request.number < self._answered or (request.mark is not None and request.mark != self._mark)
         if not stale:
             self._answered = request.number
+            self._newest = request, future.result()
+            self._took_s = asyncio.get_running_loop().time() - request.asked_at
             self._use(request, future.result())
 
     def _fail(self, error: BaseException) -> None:
@@ -225,7 +272,7 @@ class WhisperStream:
             wrapped = InternalError(f"asr: whisper's decoder raised {error!r}")
             wrapped.__cause__ = error
             error = wrapped
-        for future in self._running.values():
+        for _, future in self._running.values():
             future.cancel()
         self._hypotheses.fail(error)
 
@@ -233,9 +280,11 @@ class WhisperStream:
         if decoded.language is not None:
             self._language = decoded.language
             self._languages = (decoded.language,)  # once sure, for the whole turn
-        words = (*request.frozen, *decoded.words)
+        spelled = in_script(decoded.words, self._script) if self._language == "zh" else decoded.words
+        words = (*request.frozen, *spelled)
         final = request.mark is not None
-        shown = self._transcript.final(words) if final else self._transcript.partial(words)
+        until = request.clip.at + request.clip.seconds - _HOLD_BACK_SECONDS
+        shown = self._transcript.final(words) if final else self._transcript.partial(words, until=until)
         if decoded.settled:
             self._transcript.settle(shown[: len(request.frozen) + decoded.settled])
         hypothesis = Hypothesis(

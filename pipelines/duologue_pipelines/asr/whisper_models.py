@@ -64,7 +64,7 @@ def find_model(name: str) -> Path | None:
     None where it is in neither. Raises `ConfigurationError` for a name that can stand for no model.
     """
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder.is_dir() and name not in REPOSITORIES:  # a folder that happens to be called "base" hides no size
         if is_whisper_model(folder):
             return folder
         raise ConfigurationError(

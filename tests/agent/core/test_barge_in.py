@@ -81,3 +81,12 @@ def test_three_false_alarms_within_the_window_make_it_wary_until_they_lie_behind
     assert is_wary(POLICY, [1.0, 2.0, 3.0], 13.0)
     assert not is_wary(POLICY, [1.0, 2.0, 3.0], 13.1)
     assert not is_wary(POLICY, [1.0, 2.0, 9.0], 3.0)
+
+
+def test_a_phrase_is_meant_in_both_chinese_scripts() -> None:
+    for text, verdict in (
+        ("對對", Verdict.BACKCHANNEL),
+        ("這樣啊", Verdict.BACKCHANNEL),
+        ("不對", Verdict.INTERRUPTION),
+    ):
+        assert judge_words(text, BargeInPolicy()) is verdict

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -128,6 +129,28 @@ def test_loading_that_failed_is_tried_again_and_one_that_was_cut_off_too():
 
     run(main())
     assert vad.tries == 2
+
+
+def test_a_recogniser_that_is_behind_takes_no_caller_more():
+    class Behind(ScriptedAsr):
+        wait_s = 0.0
+
+        def queue_wait_s(self) -> float:
+            return self.wait_s
+
+    async def main():
+        agent = Agent(persona=Persona("x"), settings=Settings(), stages=replace(stages(), asr=Behind()))
+        asr = agent.stages.asr
+        asr.wait_s = 9.0
+        async with agent.session(MemoryTransport(hang_up=False)):  # alone it waits for nobody: what is late passes
+            with pytest.raises(StageOverloaded, match=r"9.0 s behind with 1 sessions, no more are taken. Try again"):
+                async with agent.session(MemoryTransport()):
+                    pass
+            asr.wait_s = agent_module.QUEUE_WAIT_S_MAX
+            async with agent.session(MemoryTransport(hang_up=False)):
+                assert len(agent.live) == 2
+
+    run(main())
 
 
 def test_one_session_too_many_is_refused_and_a_place_that_is_free_again_is_given():

@@ -84,3 +84,12 @@ def test_the_recogniser_may_settle_words_whose_audio_it_lets_go() -> None:
     assert transcript.stable == 2
     transcript.settle(words("one"))
     assert texts(transcript.words) == ["one", "two"]
+
+
+def test_words_at_the_border_of_the_audio_settle_with_the_next_hypothesis() -> None:
+    transcript = GrowingTranscript()
+    transcript.partial(words("tell me a"))
+    transcript.partial(words("tell me a"), until=1.0)
+    assert texts(transcript.settled) == ["tell", "me"]
+    transcript.partial(words("tell me a story"), until=1.6)
+    assert texts(transcript.settled) == ["tell", "me", "a"]

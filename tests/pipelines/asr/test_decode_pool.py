@@ -131,3 +131,60 @@ def test_a_virtual_clock_stands_still_while_a_thread_works() -> None:
         await pool.aclose()
 
     run(scenario())
+
+
+def test_a_partial_that_becomes_the_final_goes_first_and_partials_are_shared_out() -> None:
+    async def scenario() -> None:
+        pool = DecodePool("test", workers=2, queue_max=8)
+        held = [blocked(pool), blocked(pool)]
+        order: list[str] = []
+
+        def ask(name: str, owner: int) -> "asyncio.Future[None]":
+            return pool.submit(lambda: order.append(name), urgent=False, owner=owner)
+
+        assert pool.takes_partials
+        greedy = [ask(f"greedy {number}", 1) for number in range(3)]
+        modest = ask("modest", 2)
+        assert not pool.takes_partials
+        pool.promote(greedy[2])
+        pool.promote(held[0][1])  # it runs: there is nothing to be changed
+        held[0][0].set()
+        await asyncio.gather(*greedy, modest)
+        assert order == ["greedy 2", "greedy 0", "modest", "greedy 1"]
+        held[1][0].set()
+        await asyncio.gather(*(future for _, future, _ in held))
+        await pool.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_how_long_finals_wait_can_be_read_and_is_forgotten() -> None:
+    async def scenario() -> None:
+        pool = DecodePool("test", workers=1, queue_max=8)
+        loop = asyncio.get_running_loop()
+        go, first, _ = blocked(pool)
+        now = loop.time()
+        assert pool.queue_wait_s(now) == 0.0
+        final = pool.submit(lambda: 1, urgent=True)
+        assert not pool.takes_partials
+        assert pool.queue_wait_s(loop.time() + 2) == pytest.approx(2, abs=0.5)
+        go.set()
+        await asyncio.gather(first, final)
+        assert 0.0 < pool.queue_wait_s(loop.time()) < 2
+        assert pool.queue_wait_s(loop.time() + 60) == 0.0
+        await pool.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_the_shares_of_turns_long_gone_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duologue_pipelines.asr.decode_pool._OWNERS_MAX", 2)
+
+    async def scenario() -> None:
+        pool = DecodePool("test", workers=1, queue_max=8)
+        for owner in range(4):
+            await pool.submit(lambda: None, urgent=False, owner=owner)
+        assert list(pool._served) == [2, 3]
+        await pool.aclose()
+
+    asyncio.run(scenario())

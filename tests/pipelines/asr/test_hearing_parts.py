@@ -11,6 +11,7 @@ from duologue.errors import ConfigurationError, StageError
 from duologue.ports.asr import Hypothesis
 from duologue_pipelines.asr import guards
 from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
+from duologue_pipelines.asr.loudness import PAUSE_FRAMES, LoudnessTrack
 from duologue_pipelines.asr.turn_audio import TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
 from duologue_pipelines.asr.whisper_models import find_model, missing_model
@@ -149,3 +150,32 @@ def test_a_model_is_a_folder_a_size_or_a_repository(tmp_path: Path, monkeypatch:
 def test_a_missing_model_names_the_command_that_brings_it() -> None:
     assert "`duologue models pull whisper:base`" in str(missing_model("base"))
     assert "`duologue models pull whisper:tiny`" in str(missing_model("someone/model"))
+
+
+@pytest.mark.parametrize(
+    ("word", "loops"),
+    [("Hehehehehehehe", True), ("H-H-H-H-H-H-H-H", True), ("1,000,000,000", False), ("hahaha", False), ("mmm", False)],
+)
+def test_a_syllable_six_times_over_inside_a_word_is_a_loop(word: str, loops: bool) -> None:
+    assert guards.loop_inside(word) is loops
+
+
+def test_a_pause_is_noticed_once_and_a_constant_shift_is_no_sound() -> None:
+    track, loud = LoudnessTrack(), np.tile(np.array([3000, -3000], "<i2"), 160)
+    track.push_frame(Frame(np.full(320, 900, "<i2").tobytes(), 0.0), 320)
+    assert (track.loud_end, track.pause_begins) == (0, False)
+    track.push_frame(Frame(loud.tobytes(), 0.02), 640)
+    begun = []
+    for index in range(PAUSE_FRAMES + 2):
+        track.push_frame(Frame((loud // 100).tobytes(), 0.04 + index * 0.02), 960 + index * 320)
+        begun.append(track.pause_begins)
+    assert track.loud_end == 640
+    assert [index for index, begins in enumerate(begun) if begins] == [PAUSE_FRAMES - 1]
+
+
+def test_a_folder_called_like_a_size_hides_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DUOLOGUE_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "base").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_model("base") is None

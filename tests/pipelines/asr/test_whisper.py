@@ -214,7 +214,7 @@ def test_a_missing_model_is_said_at_warm_up_and_in_a_turn(
 
 
 def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
-    for name in ("model.bin", "config.json"):
+    for name in ("model.bin", "config.json", "tokenizer.json"):
         (tmp_path / name).write_bytes(b"{}")
     with pytest.raises(StageUnavailable, match="can't be loaded"):
         asyncio.run(WhisperAsr(model=str(tmp_path)).warm_up())
@@ -283,6 +283,19 @@ def test_the_guards_drop_what_cannot_be_believed_and_say_so() -> None:
     assert "in 0.2 s of voice" in _guarded(attempt("one two three four five six seven eight"), 0.2)[1]
     words, note = _guarded(attempt("well so so so so so"), 3.0)
     assert ([word.text for word in words], note) == (["well", "so"], "cut a loop after 2 words")
+
+
+def test_a_sigh_heard_as_a_full_stop_and_a_loop_inside_a_word_are_no_words() -> None:
+    assert _guarded(attempt("."), 1.0) == ((), "dropped marks of punctuation without a word")
+    words, note = _guarded(attempt("well Hehehehehehehe yes"), 3.0)
+    assert ([word.text for word in words], note) == (["well"], "cut a loop inside the word after 1 words")
+
+
+def test_a_model_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    for name in ("model.bin", "config.json"):
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(StageUnavailable, match=r"has no tokenizer\.json.*beside model\.bin"):
+        asyncio.run(WhisperAsr(model=str(tmp_path)).warm_up())
 
 
 def test_pieces_of_a_word_are_joined_and_punctuation_lengthens_nothing() -> None:
