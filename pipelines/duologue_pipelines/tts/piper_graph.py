@@ -1,9 +1,9 @@
 """A Piper voice's graph cut in parts, so that its first audio need not wait for its last.
 
 A VITS voice is an encoder (phonemes to one vector a frame, with the durations), a flow (those to the latent) and a
-HiFi-GAN decoder (latent to samples). Flow and decoder are stacks of convolutions with a short reach, so a window of frames with a margin on
-both sides gives the same samples as the whole: the cut makes synthesis a stream. A graph that can't be cut cleanly, a
-voice of another make, stays whole.
+HiFi-GAN decoder (latent to samples). Flow and decoder are stacks of convolutions with a short reach, so a window of
+frames with a margin on both sides gives the same samples as the whole: the cut makes synthesis a stream. A graph that
+can't be cut cleanly, a voice of another make, stays whole.
 """
 
 from collections.abc import Iterable
