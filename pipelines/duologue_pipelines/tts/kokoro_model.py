@@ -64,6 +64,9 @@ class KokoroModel:
         self._styles: dict[str, Styles] = {}
         self._lock = Lock()
         self._threads = threads
+        # Buffers go back after each run: kept, those of the longest phrases would pile up to several hundred megabytes.
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         path = folder / "model.onnx"
         self._session = self._open_timed(path) or self._open_whole(path)
         self.tells_durations = len(self._session.get_outputs()) > 1
@@ -93,7 +96,6 @@ class KokoroModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it would keep the longest phrase's buffers for good
         # Threads that spin while they wait would take the core from the recogniser.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
@@ -121,7 +123,7 @@ class KokoroModel:
             limits = np.full((1, count + 2), _UNLIMITED, dtype=np.float32)
             limits[0, 0] = _LEAD_FRAMES_MAX
             feed["duration_limits"] = limits
-        audio, *durations = self._session.run(None, feed)
+        audio, *durations = self._session.run(None, feed, self._run_options)
         audio = np.asarray(audio, dtype=np.float32).reshape(-1)
         start, end = _audible(audio, _pause_seconds(phrase.symbols) / speed)
         edges = _edges(durations[0].reshape(-1), len(audio)) if durations else _shared_edges(count, start, end)

@@ -1,9 +1,9 @@
-"""A Piper voice's graph cut in two, so that its first audio need not wait for its last.
+"""A Piper voice's graph cut in parts, so that its first audio need not wait for its last.
 
-A VITS voice is an encoder (phonemes to a latent of one vector a frame, with the durations) and a HiFi-GAN decoder
-(latent to samples). The decoder is a stack of convolutions with a short reach, so a window of frames with a margin on
-both sides gives the same samples as the whole: the cut makes synthesis a stream. A graph that can't be cut cleanly, a
-voice of another make, stays whole.
+A VITS voice is an encoder (phonemes to one vector a frame, with the durations), a flow (those to the latent) and a
+HiFi-GAN decoder (latent to samples). Flow and decoder are stacks of convolutions with a short reach, so a window of
+frames with a margin on both sides gives the same samples as the whole: the cut makes synthesis a stream. A graph that
+can't be cut cleanly, a voice of another make, stays whole.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ from onnx import helper
 
 _FIRST_DECODER_WEIGHT: Final = "dec.conv_pre.weight"  # the name that VITS gives it, in every Piper export
 _FIRST_DECODER_NODE: Final = "/dec/conv_pre/Conv"  # the node's, should constant folding have renamed the weight
+_FLOW_NODES: Final = "/flow/"
 _ENCODER_INPUTS: Final = frozenset({"input", "input_lengths", "scales"})
 
 
@@ -33,13 +34,31 @@ class VitsParts:
     durations: str
     hop: int
     decoder_inputs: tuple[str, ...]
+    flow: "FlowPart | None"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPart:
+    """The flow between encoder and latent: convolutions again, so it too can be run in windows.
+
+    `prior`, `mask`: what goes in, float32 of shapes (1, channels, frames) and (1, 1, frames); out comes the latent.
+    `inputs`: names of what it takes besides (the speaker).
+    """
+
+    prior: str
+    mask: str
+    inputs: tuple[str, ...]
 
 
 class Cut(NamedTuple):
-    """The two halves, serialised, and how they fit. The bytes are as large as the voice: open them and let them go."""
+    """The parts, serialised, and how they fit; `flow` is empty where the encoder holds it.
+
+    The bytes are as large as the voice: open them and let them go.
+    """
 
     encoder: bytes
     decoder: bytes
+    flow: bytes
     parts: VitsParts
 
 
@@ -77,14 +96,16 @@ def split_vits(model: onnx.ModelProto) -> Cut | None:
     if first is None or weight is None:
         return None
     latent, audio = first.input[0], model.graph.output[0].name
-    decoder = _needed(model.graph, [audio], stop=latent)
+    decoder = _needed(model.graph, [audio], {latent})
     fed = _fed(model.graph)
     inputs = tuple(name for name in fed if any(name in node.input for node in decoder))
     if _ENCODER_INPUTS & set(inputs):
         return None  # the decoder looks past the latent
     durations = durations_output(model)
-    outputs = [latent, durations] if durations else [latent]
-    encoder = _needed(model.graph, outputs, stop="")
+    flow = _flow_part(model.graph, latent, fed)
+    between = flow.prior if flow else latent
+    outputs = [between, durations] if durations else [between]
+    encoder = _needed(model.graph, outputs, set())
     if first in encoder:
         return None
     parts = VitsParts(
@@ -93,8 +114,35 @@ def split_vits(model: onnx.ModelProto) -> Cut | None:
         durations=durations,
         hop=prod(_stride(node) for node in decoder if node.op_type == "ConvTranspose"),
         decoder_inputs=inputs,
+        flow=flow,
     )
-    return Cut(_model(model, encoder, fed, outputs), _model(model, decoder, [latent, *inputs], [audio]), parts)
+    return Cut(
+        encoder=_model(model, encoder, fed, outputs),
+        decoder=_model(model, decoder, [latent, *inputs], [audio]),
+        flow=_flow_model(model, flow, latent) if flow else b"",
+        parts=parts,
+    )
+
+
+def _flow_part(graph: onnx.GraphProto, latent: str, fed: tuple[str, ...]) -> FlowPart | None:
+    """The flow, where it stands between one tensor of the encoder and the masked latent, by VITS's names."""
+    maker = {output: node for node in graph.node for output in node.output}
+    first = next((node for node in graph.node if node.name.startswith(_FLOW_NODES)), None)
+    last = maker.get(latent)
+    if first is None or last is None or last.op_type != "Mul":
+        return None
+    prior = first.input[0]
+    masks = [name for name in last.input if not getattr(maker.get(name), "name", "").startswith(_FLOW_NODES)]
+    if len(masks) != 1 or prior not in maker:
+        return None
+    needed = _needed(graph, [latent], {prior, masks[0]})
+    inputs = tuple(name for name in fed if any(name in node.input for node in needed))
+    return None if _ENCODER_INPUTS & set(inputs) else FlowPart(prior, masks[0], inputs)
+
+
+def _flow_model(model: onnx.ModelProto, flow: FlowPart, latent: str) -> bytes:
+    nodes = _needed(model.graph, [latent], {flow.prior, flow.mask})
+    return _model(model, nodes, [flow.prior, flow.mask, *flow.inputs], [latent])
 
 
 def _fed(graph: onnx.GraphProto) -> tuple[str, ...]:
@@ -112,15 +160,15 @@ def _stride(node: onnx.NodeProto) -> int:
     return next((int(attribute.ints[0]) for attribute in node.attribute if attribute.name == "strides"), 1)
 
 
-def _needed(graph: onnx.GraphProto, outputs: Iterable[str], *, stop: str) -> list[onnx.NodeProto]:
-    """Nodes that `outputs` are made of, in the graph's order, without going past the tensor `stop`."""
+def _needed(graph: onnx.GraphProto, outputs: Iterable[str], stop: set[str]) -> list[onnx.NodeProto]:
+    """Nodes that `outputs` are made of, in the graph's order, without going past the tensors `stop`."""
     maker = {output: index for index, node in enumerate(graph.node) for output in node.output}
     found: set[int] = set()
     wanted = list(outputs)
     while wanted:
         name = wanted.pop()
         index = maker.get(name)
-        if name == stop or index is None or index in found:
+        if name in stop or index is None or index in found:
             continue
         found.add(index)
         node = graph.node[index]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WINDOW_FRAMES: Final = 40  # 0.46 s of a 22 kHz voice, 19 to 30 ms of work for a medium one
 FIRST_WINDOW_FRAMES: Final = 24  # 0.28 s: longer than the second window takes, a third less to wait for
 MARGIN_FRAMES: Final = 12  # what the decoder's convolutions reach; the error left is 4e-7
+FLOW_FRAMES: Final = 96  # the flow's windows: larger ones, since its margin is
+FLOW_MARGIN_FRAMES: Final = 32  # four couplings of four convolutions, each reaching two frames: exact
 _TRIAL_FRAMES: Final = 8
 _TRIAL_IDS: Final = 5
 
@@ -67,6 +69,7 @@ class LoadedVoice:
         self._config = config
         self._parts: VitsParts | None = None
         self._decoder: onnxruntime.InferenceSession | None = None
+        self._flow: onnxruntime.InferenceSession | None = None
         opened = self._open_cut(path) or self._open_timed(path)
         self._session = opened or self._open(str(path))
         self._piper = PiperVoice(session=self._session, config=config)
@@ -85,15 +88,15 @@ class LoadedVoice:
             cut = load_and_split(path)
             if cut is None:
                 return None
-            encoder, decoder, parts = cut
-            session, self._decoder = self._open(encoder), self._open(decoder)
-            self._parts = parts
+            session, self._decoder = self._open(cut.encoder), self._open(cut.decoder)
+            self._flow = self._open(cut.flow) if cut.flow else None
+            self._parts = cut.parts
             if self._fits_together(session):
                 return session
         # A graph never seen may break the surgery or onnxruntime in ways of its own; the whole graph may still do.
         except Exception as error:
             _log.warning("%s can't be cut in two (%r): it is synthesised sentence by sentence", path, error)
-        self._parts = self._decoder = None
+        self._parts = self._decoder = self._flow = None
         return None
 
     def _open_timed(self, path: Path) -> onnxruntime.InferenceSession | None:
@@ -177,14 +180,30 @@ class LoadedVoice:
         words = self._timed(sentence, len(ids), durations[0], samples) if durations else ()
         return Utterance(words, windows)
 
-    def _decoded(self, latent: NDArray[np.float32], feed: dict[str, Any]) -> Iterator[Audio]:
-        """`latent` (1, channels, frames) decoded window by window."""
+    def _decoded(self, encoded: NDArray[np.float32], feed: dict[str, Any]) -> Iterator[Audio]:
+        """What the encoder gave (1, channels, frames), decoded window by window, the flow a little ahead of it."""
         assert self._parts is not None
-        hop, frames = self._parts.hop, latent.shape[2]
+        hop, frames = self._parts.hop, encoded.shape[2]
+        latent = encoded if self._flow is None else np.empty_like(encoded)
+        made = frames if self._flow is None else 0
         for start, stop in itertools.pairwise([0, *range(FIRST_WINDOW_FRAMES, frames, WINDOW_FRAMES), frames]):
             left = max(start - MARGIN_FRAMES, 0)
-            audio = self._decode(latent[:, :, left : min(stop + MARGIN_FRAMES, frames)], feed)
+            reach = min(stop + MARGIN_FRAMES, frames)
+            if reach > made:
+                until = min(max(reach, made + FLOW_FRAMES), frames) if made else reach
+                latent[:, :, made:until] = self._flowed(encoded, made, until, feed)
+                made = until
+            audio = self._decode(latent[:, :, left:reach], feed)
             yield audio[(start - left) * hop : (stop - left) * hop]
+
+    def _flowed(self, prior: NDArray[np.float32], start: int, stop: int, feed: dict[str, Any]) -> NDArray[np.float32]:
+        """The latent's frames from `start` to `stop`."""
+        assert self._parts is not None and self._parts.flow is not None and self._flow is not None
+        flow, left = self._parts.flow, max(start - FLOW_MARGIN_FRAMES, 0)
+        part = prior[:, :, left : stop + FLOW_MARGIN_FRAMES]
+        inputs = {flow.prior: part, flow.mask: np.ones((1, 1, part.shape[2]), dtype=np.float32)}
+        latent: NDArray[np.float32] = self._flow.run(None, inputs | {name: feed[name] for name in flow.inputs})[0]
+        return latent[:, :, start - left : stop - left]
 
     def _decode(self, latent: NDArray[np.float32], feed: dict[str, Any]) -> Audio:
         assert self._parts is not None and self._decoder is not None
@@ -202,6 +221,8 @@ class LoadedVoice:
             "sid": np.zeros(1, dtype=np.int64),
         }
         latent = encoder.run(None, {node.name: feed[node.name] for node in encoder.get_inputs()})[0]
+        if self._flow is not None:
+            latent = self._flowed(latent, 0, latent.shape[2], feed)
         silence = np.zeros((1, self._parts.channels, _TRIAL_FRAMES), dtype=np.float32)
         samples = self._decode(silence, feed).shape
         return latent.shape[:2] == silence.shape[:2] and samples == (_TRIAL_FRAMES * self._parts.hop,)
