@@ -24,8 +24,6 @@ from duologue_pipelines.llm import gguf
 
 BATCH_TOKENS: Final = 64  # of a prompt a step: a long one holds up the others, and its own end, by no more than that
 PROMPT_CACHE_MIB: Final = 256  # of prompts that had to leave their slot: some twenty conversations of a small model
-    256  # of prompts that other sessions' slots gave up: some twenty conversations of a small model
-)
 WAITING_PER_SLOT: Final = 4  # answers that wait for a slot; more of them would wait longer than anybody listens
 SILENT: Final = -1  # verbosity: the library writes to standard error otherwise
 

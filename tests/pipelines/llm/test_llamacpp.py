@@ -44,9 +44,11 @@ def asking(text: str, *before: Message) -> LlmRequest:
     return LlmRequest((SYSTEM, *before, Message("user", text)))
 
 
-async def freed(llm: LlamaCppLlm, seconds: float = 2.0) -> None:
+async def until(seen: Callable[[], bool], seconds: float = 2.0) -> None:
     async with asyncio.timeout(seconds):
-        while llm.answers_open:
+        for _ in range(10_000):
+            if seen():
+                return
             await asyncio.sleep(0.002)
 
 
@@ -107,10 +109,9 @@ def test_leaving_a_long_prompt_frees_the_slot_before_it_is_read(make: Make) -> N
         async with opened(make(slots=1, context=4096)) as llm:
             await llm.warm_up()
             waiting = asyncio.ensure_future(anext(llm.stream(asking("word " * 3500))))
-            while not llm.answers_open:
-                await asyncio.sleep(0.01)
+            await until(lambda: llm.answers_open == 1)
             waiting.cancel()
-            await freed(llm)  # reading it would take ten seconds or more
+            await until(lambda: not llm.answers_open)  # reading it would take ten seconds or more
             assert (await asyncio.gather(waiting, return_exceptions=True))[0].__class__ is asyncio.CancelledError
 
     asyncio.run(run())
@@ -122,9 +123,7 @@ def test_an_answer_waits_for_a_slot_and_a_crowd_is_refused(make: Make, collect: 
             busy = llm.stream(STORY)
             await anext(busy)
             waiting = [asyncio.ensure_future(collect(llm.stream(asking("Hi.")))) for _ in range(4)]
-            await asyncio.sleep(0)
-            while not llm._engine or llm._engine._waiting < 4:
-                await asyncio.sleep(0.001)
+            await until(lambda: llm._engine is not None and llm._engine._waiting == 4)
             with pytest.raises(StageOverloaded, match="4 answers wait for one of 1 slots") as refused:
                 await anext(llm.stream(asking("Hi.")))
             assert refused.value.retryable and "llm.slots" in refused.value.hint
