@@ -165,6 +165,7 @@ def _parameters(params: Any, path: Path, options: EngineOptions) -> Any:
         cpu.n_threads = options.threads
         cpu.poll = 0  # no spinning while nothing is asked: the recogniser and the voice want these cores
     params.cache_ram_mib = PROMPT_CACHE_MIB
+    params.fit_params = False  # what the settings say is meant
     params.warmup = False  # reading the pack's instructions ahead does that
     params.verbosity = SILENT
     # The library insists on listening, too: on loopback, with a key that nobody knows, so that nobody else is served.
