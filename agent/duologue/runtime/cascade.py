@@ -196,6 +196,8 @@ class CascadeStream:
                 elif isinstance(item, LlmFinished):
                     for note in item.notes:  # a stand-in says how it stands in, a model what went wrong
                         await put(SourceNote("llm", note, "warning" if self._llm.is_language_model else "info"))
+                    for remark in item.remarks:
+                        await put(SourceNote("llm", remark, "info"))
                     if item.reason not in ("stop", "tool_calls"):
                         await put(SourceNote("llm", f"the model stopped early: {item.reason}"))
                     return item.reason

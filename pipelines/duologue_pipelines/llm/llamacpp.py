@@ -38,8 +38,8 @@ class LlamaCppLlm:
     one, else the first in the cache. `threads`: of the model, 0 for the cores there are, up to four. `context`: tokens
     of one conversation, its prompt and answer. `slots`: answers at the same time; each takes memory for its context.
     `temperature`: 0 always takes the likeliest word. `output_tokens_max`: of an answer; 160 is about a minute of
-    speech. `wait_s_max`: how long an answer waits for a slot. `examples`: so many of the pack's sample dialogues that
-    are nearest to what was said are shown to the model. Raises `ConfigurationError` for values out of range.
+    speech. `wait_s_max`: how long an answer waits for a slot. `examples`, `verbatim_min`: what is done
+    with the pack's sample dialogues, see `ExamplesLlm`; 0 and 2 leave them alone. Raises `ConfigurationError` for values out of range.
     """
 
     model: str = ""
@@ -49,7 +49,8 @@ class LlamaCppLlm:
     temperature: float = 0.0
     output_tokens_max: int = 160
     wait_s_max: float = 10.0
-    examples: int = 3
+    examples: int = 1
+    verbatim_min: float = 0.5
     _engine: LlamaCppEngine | None = field(default=None, init=False, repr=False)
     _loading: asyncio.Task[LlamaCppEngine] | None = field(default=None, init=False, repr=False)
 
@@ -61,6 +62,7 @@ class LlamaCppLlm:
         check_count("llm.llamacpp.output_tokens_max", self.output_tokens_max, 1, self.context)
         check_range("llm.llamacpp.wait_s_max", self.wait_s_max, 0.0, 60.0)
         check_count("llm.llamacpp.examples", self.examples, 0, 16)
+        check_range("llm.llamacpp.verbatim_min", self.verbatim_min, 0.0, 2.0)
         if "/" not in self.model and "\\" not in self.model and not self.model.endswith(".gguf"):
             known = gguf.models()  # named here, so that the trace and `doctor` say which it is
             self.model = self.model or (gguf.preferred(known) if known else "")
