@@ -38,8 +38,8 @@ class LlamaCppLlm:
     one, else the first in the cache. `threads`: of the model, 0 for the cores there are, up to four. `context`: tokens
     of one conversation, its prompt and answer. `slots`: answers at the same time; each takes memory for its context.
     `temperature`: 0 always takes the likeliest word. `output_tokens_max`: of an answer; 160 is about a minute of
-    speech. `wait_s_max`: how long an answer waits for a slot. `examples`, `verbatim_min`: what is done
-    with the pack's sample dialogues, see `ExamplesLlm`; 0 and 2 leave them alone. Raises `ConfigurationError` for values out of range.
+    speech. `wait_s_max`: how long an answer waits for a slot. `examples`, `verbatim_min`: what is done with the pack's
+    sample dialogues, see `ExamplesLlm`; 0 and 2 leave them alone. Raises `ConfigurationError` for values out of range.
     """
 
     model: str = ""
