@@ -64,8 +64,9 @@ class AnswerEnd:
         while found := _FIRST.search(text, start):
             self._struck_out += text.count(_STRUCK_OUT, start, found.start())
             if found[0] != "</s>" or not self._struck_out:
-                self.reason = f"the model wrote {found[0].strip()!r}, which ends its answer"
-                return self._watched(text[: found.start()])
+                passed = self._watched(text[: found.start()])
+                self.reason = self.reason or f"the model wrote {found[0].strip()!r}, which ends its answer"
+                return passed
             self._struck_out -= 1
             start = found.end()
         self._held = _withheld(text)
@@ -89,7 +90,7 @@ class AnswerEnd:
             self._unseen = (self._unseen + step) % LOOK_EVERY_CHARS
             repeated = self._take_sentences(piece) or ("" if self._unseen else repetition(self._tail))
             if repeated:
-                self.reason = self.reason or f"the model repeats itself: {repeated[:_SHOWN_CHARS]!r}"
+                self.reason = f"the model repeats itself: {repeated[:_SHOWN_CHARS]!r}"
                 return text[:at]
         return text
 

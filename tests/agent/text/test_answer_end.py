@@ -30,8 +30,7 @@ def test_a_token_that_was_written_out_ends_the_answer_however_it_is_split(token:
     ["a < b, and <|im_en no token", "It is <", "<s>struck out</s> and <s>again</s>, done.", "User: is no turn here.",
      "Dear User:", "[INS", "Ha ha ha ha ha ha ha ha, that is good!", "No, no, no, no! I mean it.",
      "Row, row, row your boat, gently down the stream. Merrily, merrily, merrily, merrily, life is but a dream.",
-     "I will huff, and I will puff. And the house fell. I will huff, and I will puff. But it stood. "
-     "I will huff, and I will puff. And then?",
+     "I will huff, and I will puff. And it fell. I will huff, and I will puff. It stood. I will huff, and I will puff.",
      "哈哈哈哈哈哈，真有意思。好的好的，我知道了。", "-" * 200, "One.\n\n" + " " * 100 + "Two.", ""],
 )  # fmt: skip
 def test_whatever_a_person_might_say_goes_through(text: str, step: int) -> None:
