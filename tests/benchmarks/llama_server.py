@@ -55,6 +55,8 @@ def main(model: str, slots: int) -> None:
     params.n_parallel, params.n_ctx, params.port = slots, CONTEXT * slots, 0
     params.endpoint_slots, params.verbosity = True, -1
     params.n_batch = params.n_ubatch = 128
+    for cpu in (params.cpuparams, params.cpuparams_batch):
+        cpu.n_threads, cpu.poll = 1, 0  # it shares the machine with the tests
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)  # noqa: T201
     sys.stdin.read()

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from typing import Final
 
-from duologue.core.words import is_cjk
+from duologue.core.words import is_cjk, split_words
 
 _ENDS: Final = (
     "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|end_of_text|>", "<|end_of_turn|>", "<|start_header_id|>",
@@ -39,7 +39,7 @@ LOOK_EVERY_CHARS: Final = 16  # a look costs a tenth of a millisecond
 SENTENCES_KEPT: Final = 8
 SAME_SENTENCES: Final = 4  # of those kept: said again and again with something between
 SENTENCE_WORDS_MIN: Final = 4
-_SENTENCE: Final = re.compile(r"[^.!?。！？\n]+[.!?。！？\n]+")
+_SENTENCE_ENDS: Final = frozenset(".!?。！？\n")
 _SHOWN_CHARS: Final = 40
 
 
@@ -51,7 +51,7 @@ class AnswerEnd:
         self._held = ""
         self._struck_out = 0
         self._tail = ""
-        self._unseen = 0
+        self._unlooked = 0
         self._sentence = ""
         self._sentences: deque[str] = deque(maxlen=SENTENCES_KEPT)
 
@@ -80,34 +80,29 @@ class AnswerEnd:
         return "" if self.reason else held
 
     def _watched(self, text: str) -> str:
-        """`text`, up to where the model is seen to repeat itself: looked for at the same places however it comes."""
-        at = 0
-        while at < len(text):
-            step = min(LOOK_EVERY_CHARS - self._unseen, len(text) - at)
-            piece = text[at : at + step]
-            at += step
-            self._tail = (self._tail + piece)[-TAIL_CHARS:]
-            self._unseen = (self._unseen + step) % LOOK_EVERY_CHARS
-            repeated = self._take_sentences(piece) or ("" if self._unseen else repetition(self._tail))
+        """`text`, up to where the model is seen to repeat itself; character by character, however it comes."""
+        for at, char in enumerate(text, start=1):
+            self._tail = (self._tail + char)[-TAIL_CHARS:]
+            self._unlooked = (self._unlooked + 1) % LOOK_EVERY_CHARS
+            repeated = "" if self._unlooked else repetition(self._tail)
+            if char in _SENTENCE_ENDS:
+                repeated = repeated or self._end_sentence()
+            else:
+                self._sentence = (self._sentence + char)[-TAIL_CHARS:]
             if repeated:
                 self.reason = f"the model repeats itself: {repeated[:_SHOWN_CHARS]!r}"
                 return text[:at]
         return text
 
-    def _take_sentences(self, piece: str) -> str:
-        """Count the sentences that `piece` completes; one that was said too often."""
-        self._sentence += piece
-        end = 0
-        for found in _SENTENCE.finditer(self._sentence):
-            end = found.end()
-            words = "".join(char if char.isalnum() else " " for char in found[0].lower()).split()
-            same = " ".join(words)
-            if len(words) >= SENTENCE_WORDS_MIN or (len(same) >= SENTENCE_WORDS_MIN and is_cjk(same[0])):
-                self._sentences.append(same)
-                if self._sentences.count(same) >= SAME_SENTENCES:
-                    return found[0].strip()
-        self._sentence = self._sentence[end:][-TAIL_CHARS:]
-        return ""
+    def _end_sentence(self) -> str:
+        """A sentence ended: it, if it was said too often lately."""
+        sentence, self._sentence = self._sentence.strip(), ""
+        words = split_words("".join(char if char.isalnum() else " " for char in sentence.lower()))
+        if len(words) < SENTENCE_WORDS_MIN:
+            return ""
+        same = " ".join(words)
+        self._sentences.append(same)
+        return sentence if self._sentences.count(same) >= SAME_SENTENCES else ""
 
 
 def _withheld(text: str) -> str:
@@ -124,8 +119,8 @@ def repetition(text: str) -> str:
     A unit of up to `UNIT_CHARS_MAX` characters counts if it stands there four times (a sentence: three) without
     anything between, over at least `REPEATED_CHARS_MIN` characters. White space and rules of lines count as nothing.
     """
-    end = text[-1:]
-    enough = REPEATED_CHARS_MIN_CJK if end and is_cjk(end) else REPEATED_CHARS_MIN
+    end, last = text[-1:], text[-12:]
+    enough = REPEATED_CHARS_MIN_CJK if 2 * sum(map(is_cjk, last)) > len(last) else REPEATED_CHARS_MIN
     place = len(text) - 1
     while (place := text.rfind(end, max(0, len(text) - 1 - UNIT_CHARS_MAX), place)) >= 0 and end:
         period = len(text) - 1 - place

@@ -18,6 +18,7 @@ from duologue_pipelines.llm.openai import OpenAiLlm
 MODEL = "llamacpp:SmolLM2-135M-Instruct-Q4_1"
 SYSTEM = Message("system", "You are a voice assistant at a museum. Answer in one short sentence. " * 12)
 STORY = LlmRequest((Message("user", "Tell me a long story about a dragon."),), output_tokens_max=600, temperature=1.0)
+SHORT = LlmRequest((Message("user", "Hi."),), output_tokens_max=8)
 
 
 @pytest.fixture(scope="module")
@@ -93,21 +94,22 @@ def test_the_stable_prefix_of_a_prompt_is_a_cache_hit_that_the_meter_shows(serve
 
 def test_a_full_server_is_waited_for_and_given_up_in_time(server: Any, collect: Any) -> None:
     async def scenario(llm: OpenAiLlm) -> None:
-        busy = llm.stream(STORY)
+        patient = OpenAiLlm(base_url=server.base_url)
+        busy = patient.stream(STORY)
         await anext(busy)
         with pytest.raises(StageTimeout, match=r"sent no token within 0\.3 s") as late:
             await anext(llm.stream(STORY))
         assert late.value.retryable
         await busy.aclose()
-        await idle(server, 2.0)
-        assert await collect(llm.stream(LlmRequest((Message("user", "Hi."),))))
+        await patient.aclose()
+        await idle(server, 3.0)
 
     with_llm(server, scenario, first_token_timeout_s=0.3, retries=0)
 
 
 def test_who_waits_at_a_full_server_is_answered_when_a_slot_is_free(server: Any, collect: Any) -> None:
     async def scenario(llm: OpenAiLlm) -> None:
-        answers = await asyncio.gather(*(collect(llm.stream(STORY)) for _ in range(3)))
+        answers = await asyncio.gather(*(collect(llm.stream(SHORT)) for _ in range(3)))
         assert all(isinstance(items[-1], LlmFinished) for items in answers)
 
     with_llm(server, scenario, first_token_timeout_s=30)
@@ -135,6 +137,6 @@ def test_a_prompt_beyond_its_context_is_refused_with_its_words(server: Any, coll
         with pytest.raises(StageError, match="exceeds the available context size") as refused:
             await collect(llm.stream(LlmRequest((Message("user", "word " * 3000),))))
         assert not refused.value.retryable
-        assert await collect(llm.stream(LlmRequest((Message("user", "Hi."),))))
+        assert await collect(llm.stream(SHORT))
 
     with_llm(server, scenario)
