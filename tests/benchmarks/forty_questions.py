@@ -5,7 +5,7 @@ rehearsal, of a small model alone, and of the model with the pack: what each say
 
 It prints the table that `docs/JUDGED_ANSWERS.md` holds, with an empty place for each judgement: those are a person's.
 Each question is asked in a conversation of its own, after the pack's greeting. The instructions are read ahead, as in
-a call. The questions were written before any of the three was asked, and are not to be mended after their answers.
+a call, and an answer that repeats itself is cut (✂) as in a call. The questions were written before any of the three was asked, and are not to be mended after their answers.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Final
 from duologue.core.messages import Message
 from duologue.packs import Pack, find_pack
 from duologue.ports import Llm, LlmRequest, TextDelta
+from duologue.text.answer_end import AnswerEnd
 from duologue_pipelines.llm.examples import ExamplesLlm
 from duologue_pipelines.llm.llamacpp import LlamaCppLlm
 from duologue_pipelines.llm.rehearsal import RehearsalLlm
@@ -88,12 +89,15 @@ def prompt(pack: Pack, question: str) -> LlmRequest:
 
 async def ask(llm: Llm, request: LlmRequest) -> Answer:
     """Ask one question."""
-    begun, first, text = time.perf_counter(), 0.0, ""
+    begun, first, text, end = time.perf_counter(), 0.0, "", AnswerEnd()
     async with aclosing(llm.stream(request)) as items:
         async for item in items:
             if isinstance(item, TextDelta):
                 first = first or time.perf_counter() - begun
-                text += item.text
+                text += end.push_text(item.text)
+                if end.reason:  # what a session would cut
+                    text += " ✂"
+                    break
     return Answer(" ".join(text.split()), first)
 
 

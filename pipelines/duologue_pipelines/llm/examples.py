@@ -44,7 +44,7 @@ class ExamplesLlm:
     llm: Llm
     exchanges: Sequence[Exchange] = ()
     examples: int = 1
-    verbatim_min: float = 0.5
+    verbatim_min: float = 0.6
     beginning: tuple[Message, ...] = field(default=(), repr=False)
 
     @property

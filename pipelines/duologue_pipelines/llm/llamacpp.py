@@ -50,7 +50,7 @@ class LlamaCppLlm:
     output_tokens_max: int = 160
     wait_s_max: float = 10.0
     examples: int = 1
-    verbatim_min: float = 0.5
+    verbatim_min: float = 0.6
     _engine: LlamaCppEngine | None = field(default=None, init=False, repr=False)
     _loading: asyncio.Task[LlamaCppEngine] | None = field(default=None, init=False, repr=False)
 
