@@ -67,7 +67,9 @@ def test_synthesis_stays_within_its_bound_ahead_of_the_playout(call):
             tracks = session._reply_player.live_tracks()
             ahead.append(max((track.made - track.sent for track in tracks), default=0) / session.output_rate_hz)
 
-    story = ScriptedReply("And then there was another clock in the hall of the house. " * 30, token_s=0.001)
+    story = ScriptedReply(
+        "".join(f"And then there was clock {i:04} in the hall of the house. " for i in range(30)), token_s=0.001
+    )
     done = call(ASK, ["tell me a story"], [story], hang_up=22.0, during=during).go()
     assert AHEAD_SECONDS_MAX - 1 < max(ahead) < AHEAD_SECONDS_MAX + 0.1
     assert done.session.meter.synthesised_s < 34.0
@@ -121,7 +123,7 @@ def test_where_a_reply_turns_out_to_be_over_the_synthesiser_hears_it_by_an_empty
 
 def test_a_reply_that_is_cut_or_fails_has_no_last_chunk(call):
     over_it = [(1.0, 1.0), (4.0, 1.5)]
-    long = ScriptedReply("This is the story of a clock. " * 20)
+    long = ScriptedReply("".join(f"This is the story of clock {i}. " for i in range(20)))
     cut = call(over_it, ["hello", "please stop it now"], [long, ScriptedReply("Yes.")], policy=NO_GUESS).go()
     assert len(asked_for(cut.tts, 1)) > 2 and not any(last for _, last in asked_for(cut.tts, 1))
     tts = ScriptedTts(faults=(SpeechFault("This", retryable=False),))
