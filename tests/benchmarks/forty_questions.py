@@ -5,7 +5,8 @@ rehearsal, of a small model alone, and of the model with the pack: what each say
 
 It prints the table that `docs/JUDGED_ANSWERS.md` holds, with an empty place for each judgement: those are a person's.
 Each question is asked in a conversation of its own, after the pack's greeting. The instructions are read ahead, as in
-a call, and an answer that repeats itself is cut (✂) as in a call. The questions were written before any of the three was asked, and are not to be mended after their answers.
+a call, and an answer that repeats itself is cut (✂) as in a call. The questions were written before any of the three
+was asked, and are not to be mended after their answers.
 """
 
 import argparse

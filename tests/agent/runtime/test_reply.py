@@ -309,3 +309,19 @@ def test_a_reply_whose_words_are_held_back_in_a_full_queue_takes_no_filler(call)
 
     done.during = during
     done.go()
+
+
+@pytest.mark.parametrize(
+    ("wild", "heard", "note"),
+    [
+        ("It is nine.<|im_end|>\n<|im_start|>user\nAnd then?", "It is nine.", "cut: the model wrote '<|im_end|>'"),
+        ("It is nine. " + "You can walk. " * 400, "It is nine. You can walk.", "cut: the model repeats itself"),
+        ("It is nine. " + "ha" * 4000, "It is nine. ha", "cut: the model repeats itself"),
+    ],
+)
+def test_a_model_that_loses_itself_is_cut_with_a_note_and_no_token_is_spoken(call, wild, heard, note):
+    done = call(ASK, ["hello"], [ScriptedReply(wild, token_s=0.001)], policy=NO_GUESS, hang_up=30.0).go()
+    speaker, text = done.said()[1]
+    assert speaker == "agent" and text.startswith(heard) and "<" not in text and len(text) < 120
+    (told,) = [text for text in notes(done, "llm") if text.startswith("cut: ")]
+    assert told.startswith(note)

@@ -33,7 +33,7 @@ class Asked(ScriptedLlm):
     """Keeps what it is asked, and what it is told to read ahead."""
 
     def __init__(self) -> None:
-        super().__init__([ScriptedReply("Well, let me see.", first_token_s=0.0, token_s=0.0)])
+        super().__init__([ScriptedReply("Well, let me see.", first_token_s=0.0, token_s=0.0)], cycle=True)
         self.prompts: list[tuple[Message, ...]] = []
         self.ahead: list[Sequence[Message]] = []
 
