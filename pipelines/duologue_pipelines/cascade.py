@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from duologue import registry
+from duologue.core.messages import Message
 from duologue.packs import Pack
 from duologue.ports import Llm, SpeechRequest
 from duologue.runtime.session_setup import Persona, Stages
@@ -17,9 +18,11 @@ from duologue.settings import Settings, StageChoice
 from duologue.stages import ASR, LLM, STAGES, StageKind
 from duologue_pipelines.asr.whisper_models import default_model
 from duologue_pipelines.llm import discover
+from duologue_pipelines.llm.examples import ExamplesLlm
 from duologue_pipelines.llm.rehearsal import RehearsalLlm
 
 AUTO = "auto"
+NEVER = 2.0  # likeness that no words have
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Cascade:
 
     def _rehearsed(self, pack: Pack) -> Llm | None:
         llm = self.stages.llm
-        return llm.with_exchanges(pack.samples) if isinstance(llm, RehearsalLlm) else None
+        return llm.with_exchanges(pack.samples) if isinstance(llm, RehearsalLlm | ExamplesLlm) else None
 
 
 async def build(settings: Settings, pack: Pack | None, persona: Persona | None = None) -> Cascade:
@@ -109,6 +112,18 @@ async def _llm(settings: Settings, pack: Pack | None, notes: list[str]) -> Llm:
         notes.append("llm: openai (the settings say where to ask)")
         choice = _using(choice, "openai", {})
     llm = registry.make(LLM, choice)
-    if isinstance(llm, RehearsalLlm) and pack is not None:
+    if pack is None:
+        return llm
+    if isinstance(llm, RehearsalLlm):
         return replace(llm, exchanges=pack.samples)
-    return llm
+    return _with_pack(llm, pack, pack.language_for(settings.language))
+
+
+def _with_pack(llm: Llm, pack: Pack, language: str) -> Llm:
+    """`llm` with the pack's dialogues, if it is one that wants them: such a stage has `examples` and `verbatim_min`."""
+    examples, verbatim_min = getattr(llm, "examples", 0), getattr(llm, "verbatim_min", NEVER)
+    if not examples and verbatim_min >= NEVER:
+        return llm
+    greeting = pack.greeting(language)
+    begun = (Message("system", pack.system(language)), *([Message("assistant", greeting)] if greeting else ()))
+    return ExamplesLlm(llm, pack.samples, examples, verbatim_min, begun)

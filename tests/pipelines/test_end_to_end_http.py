@@ -5,10 +5,12 @@ Real time, since sockets know no other; all faults are lived through at once, so
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from benchmarks import llama_server
 from benchmarks.http_faults import ANSWERS, CASES, GREETING, QUESTIONS, Caller, Outcome, hold_all
 from benchmarks.stages import voice
 from duologue import Agent, Persona, Policy, Session, Settings, Stages, tool
@@ -156,7 +158,7 @@ def said(session: Session) -> list[tuple[str, str]]:
 
 
 def test_an_interruption_closes_the_connection_and_the_server_sees_it() -> None:
-    story = ScriptedReply("There was a clock that ran backwards. " * 20, first_token_s=0.05, token_s=0.05)
+    story = ScriptedReply("".join(f"Clock {i} ran backwards. " for i in range(40)), first_token_s=0.05, token_s=0.05)
     other = ScriptedReply("Tomorrow is fine.", first_token_s=0.05, token_s=0.01)
 
     async def talk(caller: Caller, session: Session, transport: MemoryTransport, server: OpenAiServer) -> None:
@@ -247,3 +249,41 @@ def test_the_endpoint_s_own_count_is_in_the_meter_with_what_its_cache_saved() ->
     assert report["stages_ms"]["llm_first_token"]["count"] == count
     first, last = server.requests[0].messages, server.requests[-1].messages
     assert last[: len(first)] == first  # the prompt's beginning stays, which is what caches need
+
+
+# --- llama.cpp, which nobody here wrote -------------------------------------------------------------------------------
+
+
+PATIENT = replace(BRISK, reply=ReplyPolicy(filler_after_s=30.0, late_after_s=30.0, unheard_s_max=40.0))
+
+
+def test_an_interruption_frees_llama_cpps_slot_and_the_meter_shows_its_cache_hits(real_model: Any) -> None:
+    persona = Persona("test", "You are a voice assistant. You tell long stories to children, in plain words. " * 8)
+
+    async def whole(server: llama_server.LlamaServer) -> Session:
+        llm = OpenAiLlm(base_url=server.base_url, output_tokens_max=300, temperature=1.0)
+        tts = ScriptedTts(first_audio_s=0.02, seconds_per_char=0.05, real_time_factor=0.0)
+        stages = Stages(ScriptedVad(), asr_for(["tell me a story", "wait, what about tomorrow"]), llm, tts)
+        transport = MemoryTransport(hang_up=False)
+        agent = Agent(settings=Settings(), stages=stages, persona=persona)
+        async with asyncio.timeout(60), agent, agent.session(transport, policy=PATIENT) as session:
+            await transport.speak(voice(0.6))
+            while not transport.played_samples:
+                await transport.speak(bytes(640))
+            await transport.speak(voice(1.3))
+            for _ in range(1000):  # the second answer is on its way or done: the first has lost its slot
+                if session.meter.requests > 1 and session.meter.output_tokens:
+                    break
+                await transport.speak(bytes(640))
+            await session.close(finish=False)
+        for _ in range(300):
+            if not await asyncio.to_thread(server.slots_busy):
+                return session
+            await asyncio.sleep(0.01)
+        raise AssertionError("a slot works on for nobody")
+
+    with llama_server.running(real_model("llamacpp:SmolLM2-135M-Instruct-Q4_1")) as server:
+        session = asyncio.run(whole(server))
+    assert [speaker for speaker, _ in said(session)][:3] == ["user", "agent", "user"]
+    tokens = session.meter.report()["tokens"]
+    assert tokens["cached_input"] > 100 and tokens["by_model"] == {"smol": tokens["input"] + tokens["output"]}

@@ -61,11 +61,13 @@ class Usage:
 class LlmFinished:
     """The stream is over. `reason`: `stop`, `length`, `tool_calls`, `content_filter` or the endpoint's own word.
 
-    `notes`: what happened on the way that the trace should know (retries, a fallback model).
+    `notes`: what happened on the way that the trace should know (retries, a fallback model). `remarks`: how the answer
+    came about, where nothing went wrong.
     """
 
     reason: str = "stop"
     notes: tuple[str, ...] = field(default=())
+    remarks: tuple[str, ...] = field(default=())
 
 
 LlmItem = TextDelta | ToolCallRequest | Usage | LlmFinished

@@ -28,6 +28,7 @@ from duologue.ports.reply_source import (
 )
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpokenWord, Tts
 from duologue.runtime.watched import watched
+from duologue.text.answer_end import AnswerEnd
 from duologue.text.chunking import Chunker
 from duologue.text.spoken_text import SpokenTextFilter
 
@@ -167,22 +168,23 @@ class CascadeStream:
         await self._outbox.put(TextFinished())
 
     async def _answer(self, prompt: LlmRequest) -> None:
-        chunker, spoken, reason = Chunker(), SpokenTextFilter(), "error"
+        answer, reason = _AnswerText(), "error"
         failure: SourceFailed | None = None
         try:
-            reason = await self._stream(prompt, chunker, spoken)
+            reason = await self._stream(prompt, answer)
         except DuologueError as error:
             failure = SourceFailed(error.stage if isinstance(error, StageError) else "llm", str(error))
+        await self._pass_on(answer.end.flush(), answer)
         for chunk in [
-            *chunker.push_text(await self._speakable(spoken, None)),
-            *chunker.flush(),
+            *answer.chunker.push_text(await self._speakable(answer.spoken, None)),
+            *answer.chunker.flush(),
         ]:  # even after a failure
             await self._hand_over(chunk)
         if failure:
             await self._outbox.put(failure)
         await self._outbox.put(TextFinished(reason))
 
-    async def _stream(self, prompt: LlmRequest, chunker: Chunker, spoken: SpokenTextFilter) -> str:
+    async def _stream(self, prompt: LlmRequest, answer: "_AnswerText") -> str:
         """Stream one answer of the model into chunks; why it ended."""
         begun_at, first, put = _now(), True, self._outbox.put
         async with aclosing(watched("llm", self._llm.stream(prompt), LLM_STALL_S_MAX)) as items:
@@ -191,42 +193,55 @@ class CascadeStream:
                     if first:
                         first = False
                         await put(StageTiming("llm_first_token", _now() - begun_at))
-                    if not await self._take_text(item.text, chunker, spoken):
-                        return "length"
+                    if ended := await self._take_text(item.text, answer):
+                        return ended
                 elif isinstance(item, LlmFinished):
-                    for note in item.notes:  # a stand-in says how it stands in, a model what went wrong
-                        await put(SourceNote("llm", note, "warning" if self._llm.is_language_model else "info"))
-                    if item.reason not in ("stop", "tool_calls"):
-                        await put(SourceNote("llm", f"the model stopped early: {item.reason}"))
-                    return item.reason
+                    return await self._model_finished(item)
                 else:
                     await put(item)
         return "stop"
 
-    async def _take_text(self, text: str, chunker: Chunker, spoken: SpokenTextFilter) -> bool:
-        """Take a delta, a slice at a time, so that a huge one does not hold the loop; whether there is room for
-        more."""
+    async def _model_finished(self, finished: LlmFinished) -> str:
+        put = self._outbox.put
+        for note in finished.notes:  # a stand-in says how it stands in, a model what went wrong
+            await put(SourceNote("llm", note, "warning" if self._llm.is_language_model else "info"))
+        for remark in finished.remarks:
+            await put(SourceNote("llm", remark, "info"))
+        if finished.reason not in ("stop", "tool_calls"):
+            await put(SourceNote("llm", f"the model stopped early: {finished.reason}"))
+        return finished.reason
+
+    async def _take_text(self, text: str, answer: "_AnswerText") -> str:
+        """Take a delta, a slice at a time, so that a huge one does not hold the loop; why the answer ends here, if it
+        does."""
         text = mended(text)
         for start in range(0, len(text), SLICE_CHARS):
             if start:
                 await asyncio.sleep(0)
             piece = text[start : start + SLICE_CHARS]
             self._received_chars += len(piece)
-            if self._request.text_only:
-                await self._outbox.put(TextDelta(piece))
-            else:
-                speakable = await self._speakable(spoken, piece)
-                self._speakable_chars += len(speakable)
-                for chunk in chunker.push_text(speakable):
-                    await self._hand_over(chunk)
+            await self._pass_on(answer.end.push_text(piece), answer)
+            if answer.end.reason:
+                await self._outbox.put(SourceNote("llm", f"cut: {answer.end.reason}"))
+                return "stop"
             for chars, limit in (
                 (self._speakable_chars, TEXT_CHARS_MAX),
                 (self._received_chars, RECEIVED_CHARS_MAX),
             ):
                 if chars > limit:
                     await self._outbox.put(SourceNote("llm", f"cut at {limit} characters"))
-                    return False
-        return True
+                    return "length"
+        return ""
+
+    async def _pass_on(self, text: str, answer: "_AnswerText") -> None:
+        if self._request.text_only:
+            if text:
+                await self._outbox.put(TextDelta(text))
+            return
+        speakable = await self._speakable(answer.spoken, text)
+        self._speakable_chars += len(speakable)
+        for chunk in answer.chunker.push_text(speakable):
+            await self._hand_over(chunk)
 
     async def _speakable(self, spoken: SpokenTextFilter, delta: str | None) -> str:
         text = spoken.flush() if delta is None else spoken.push_text(delta)
@@ -318,6 +333,15 @@ class CascadeStream:
                 if isinstance(item, SpeechAudio):
                     made_s[0] += len(item.pcm) / 2 / self._request.speech.sample_rate_hz
                 await self._outbox.put(item)
+
+
+class _AnswerText:
+    """What one answer of the model goes through: up to its end, without what is not spoken, in chunks."""
+
+    def __init__(self) -> None:
+        self.end = AnswerEnd()
+        self.spoken = SpokenTextFilter()
+        self.chunker = Chunker()
 
 
 class _Outbox:

@@ -140,11 +140,12 @@ def _image_part(url: str) -> dict[str, Any]:
 
 
 class StreamFault(Exception):
-    """The endpoint reported an error inside the stream. `code`: its word for it, or empty."""
+    """The endpoint reported an error inside the stream. `code`, `kind`: its words for it, or empty."""
 
-    def __init__(self, message: str, code: str) -> None:
+    def __init__(self, message: str, code: str, kind: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.kind = kind
 
 
 @dataclass(slots=True)
@@ -306,4 +307,4 @@ def _reported(error: Any) -> StreamFault:
     if not isinstance(error, dict):
         return StreamFault(str(error), "")
     code = error.get("code") or error.get("type") or ""
-    return StreamFault(str(error.get("message") or error), str(code))
+    return StreamFault(str(error.get("message") or error), str(code), str(error.get("type") or ""))

@@ -75,10 +75,20 @@ def is_chinese(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The exchange nearest to what was said. `score`: 0..1 and up to a bonus more."""
+    """An exchange near to what was said. `score`: 0..1 and up to a bonus more. `line`: which of its lines it is."""
 
     exchange: Exchange
     score: float
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    exchange: Exchange
+    text: str
+    plain: str
+    tokens: list[str]
+    is_chinese: bool
 
 
 class LineMatcher:
@@ -87,11 +97,11 @@ class LineMatcher:
     def __init__(self, exchanges: Sequence[Exchange]) -> None:
         self._exchanges = tuple(exchanges)
         self._lines = [
-            (exchange, plain(line), tokens(line), is_chinese(line))
+            _Line(exchange, line, plain(line), tokens(line), is_chinese(line))
             for exchange in self._exchanges
             for line in exchange.asked
         ]
-        seen = Counter(token for _, _, line_tokens, _ in self._lines for token in set(line_tokens))
+        seen = Counter(token for line in self._lines for token in set(line.tokens))
         count = len(self._lines)
         self._weights = {token: _weight(token, math.log(1 + count / (1 + times))) for token, times in seen.items()}
         self._rarest = math.log(1 + count)
@@ -101,20 +111,28 @@ class LineMatcher:
 
         `last`: the exchange before it in the conversation, if any.
         """
+        found = self.nearest(said, last, count=1, score_min=SCORE_MIN)
+        return found[0] if found else None
+
+    def nearest(self, said: str, last: Exchange | None, *, count: int, score_min: float) -> list[Match]:
+        """Up to `count` exchanges, the nearest first, each with its nearest line.
+
+        None whose score is below `score_min`, or `NEXT_MIN` for the one that comes next in the dialogue under way.
+        """
         said_plain, said_tokens, said_chinese = plain(said), tokens(said), is_chinese(said)
-        if not said_tokens:
-            return None
-        best: Match | None = None
-        for exchange, line, line_tokens, chinese in self._lines:
-            if chinese is not said_chinese:
+        nearest: dict[int, Match] = {}
+        for line in self._lines if said_tokens else ():
+            if line.is_chinese is not said_chinese:
                 continue
-            score = WORDS_SHARE * self._overlap(said_tokens, line_tokens)
-            score += (1 - WORDS_SHARE) * fuzz.ratio(said_plain, line) / 100
-            if score >= (NEXT_MIN if _is_next(exchange, last) else SCORE_MIN):
+            exchange = line.exchange
+            score = WORDS_SHARE * self._overlap(said_tokens, line.tokens)
+            score += (1 - WORDS_SHARE) * fuzz.ratio(said_plain, line.plain) / 100
+            if score >= (NEXT_MIN if _is_next(exchange, last) else score_min):
                 score += _bonus(exchange, last)
-                if best is None or score > best.score:
-                    best = Match(exchange, score)
-        return best
+                before = nearest.get(id(exchange))
+                if before is None or score > before.score:
+                    nearest[id(exchange)] = Match(exchange, score, line.text)
+        return sorted(nearest.values(), key=lambda match: -match.score)[:count]
 
     def last_exchange(self, agent_texts: Iterable[str]) -> Exchange | None:
         """The exchange that was answered last.

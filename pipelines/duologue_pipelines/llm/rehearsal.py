@@ -85,18 +85,18 @@ class RehearsalLlm:
     async def stream(self, request: LlmRequest) -> AsyncGenerator[LlmItem, None]:
         """Stream the rehearsed answer to the last user message, or a summary if that asks for one."""
         answer, note = self._answer(request.messages)
-        pieces = _TOKEN.findall(answer)
+        whole = pieces(answer)
         bound = request.output_tokens_max
-        spoken = pieces if bound is None else pieces[:bound]
+        spoken = whole if bound is None else whole[:bound]
         loop = asyncio.get_running_loop()
         due = loop.time() + self.first_token_s
         for piece in spoken:
             await asyncio.sleep(due - loop.time())
             yield TextDelta(piece)
             due += 1 / self.tokens_per_second
-        asked = sum(len(_TOKEN.findall(message.text)) for message in request.messages)
+        asked = sum(len(pieces(message.text)) for message in request.messages)
         yield Usage(self.model, input=asked, output=len(spoken))
-        yield LlmFinished("stop" if len(spoken) == len(pieces) else "length", (_ADMISSION, note))
+        yield LlmFinished("stop" if len(spoken) == len(whole) else "length", (_ADMISSION, note))
 
     @cached_property
     def _matcher(self) -> LineMatcher:
@@ -122,6 +122,11 @@ class RehearsalLlm:
         if isinstance(self.fallback, str):
             return self.fallback or _NOT_REHEARSED[language]
         return self.fallback.get(language) or _NOT_REHEARSED[language]
+
+
+def pieces(text: str) -> list[str]:
+    """`text` as a model streams it: word by word with the white space before each, Chinese by the character."""
+    return _TOKEN.findall(text)
 
 
 def summary(instruction: str, before: Sequence[Message]) -> str:

@@ -50,7 +50,7 @@ def test_what_the_endpoint_has_to_say_about_an_answer_is_noted(call):
 
 
 def test_a_model_that_runs_wild_is_cut_at_the_bound(call):
-    wild = ScriptedReply("word " * 6000, token_s=0.0)
+    wild = ScriptedReply("".join(f"word{i} " for i in range(6000)), token_s=0.0)
     done = call(ASK, ["hello"], [wild], tts=ScriptedTts(seconds_per_char=0.001), hang_up=60.0).go()
     text = "".join(event.text for event in done.all(ev.ReplyText))
     assert TEXT_CHARS_MAX < len(text) < TEXT_CHARS_MAX + 500
@@ -67,7 +67,9 @@ def test_synthesis_stays_within_its_bound_ahead_of_the_playout(call):
             tracks = session._reply_player.live_tracks()
             ahead.append(max((track.made - track.sent for track in tracks), default=0) / session.output_rate_hz)
 
-    story = ScriptedReply("And then there was another clock in the hall of the house. " * 30, token_s=0.001)
+    story = ScriptedReply(
+        "".join(f"And then there was clock {i:04} in the hall of the house. " for i in range(30)), token_s=0.001
+    )
     done = call(ASK, ["tell me a story"], [story], hang_up=22.0, during=during).go()
     assert AHEAD_SECONDS_MAX - 1 < max(ahead) < AHEAD_SECONDS_MAX + 0.1
     assert done.session.meter.synthesised_s < 34.0
@@ -121,7 +123,7 @@ def test_where_a_reply_turns_out_to_be_over_the_synthesiser_hears_it_by_an_empty
 
 def test_a_reply_that_is_cut_or_fails_has_no_last_chunk(call):
     over_it = [(1.0, 1.0), (4.0, 1.5)]
-    long = ScriptedReply("This is the story of a clock. " * 20)
+    long = ScriptedReply("".join(f"This is the story of clock {i}. " for i in range(20)))
     cut = call(over_it, ["hello", "please stop it now"], [long, ScriptedReply("Yes.")], policy=NO_GUESS).go()
     assert len(asked_for(cut.tts, 1)) > 2 and not any(last for _, last in asked_for(cut.tts, 1))
     tts = ScriptedTts(faults=(SpeechFault("This", retryable=False),))
@@ -307,3 +309,19 @@ def test_a_reply_whose_words_are_held_back_in_a_full_queue_takes_no_filler(call)
 
     done.during = during
     done.go()
+
+
+@pytest.mark.parametrize(
+    ("wild", "heard", "note"),
+    [
+        ("It is nine.<|im_end|>\n<|im_start|>user\nAnd then?", "It is nine.", "cut: the model wrote '<|im_end|>'"),
+        ("It is nine. " + "You can walk. " * 400, "It is nine. You can walk.", "cut: the model repeats itself"),
+        ("It is nine. " + "ha" * 4000, "It is nine. ha", "cut: the model repeats itself"),
+    ],
+)
+def test_a_model_that_loses_itself_is_cut_with_a_note_and_no_token_is_spoken(call, wild, heard, note):
+    done = call(ASK, ["hello"], [ScriptedReply(wild, token_s=0.001)], policy=NO_GUESS, hang_up=30.0).go()
+    speaker, text = done.said()[1]
+    assert speaker == "agent" and text.startswith(heard) and "<" not in text and len(text) < 120
+    (told,) = [text for text in notes(done, "llm") if text.startswith("cut: ")]
+    assert told.startswith(note)
