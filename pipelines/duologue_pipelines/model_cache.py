@@ -51,7 +51,7 @@ def whisper_folder(name: str) -> Path:
 
 
 def piper_voice(name: str) -> Path:
-    """Where the `.onnx` of the piper voice `name` ("en_US-lessac-medium") lies, or would."""
+    """Where the `.onnx` of the piper voice `name` ("en_US-joe-medium") lies, or would."""
     return cache_folder() / "piper" / f"{_checked(name)}.onnx"
 
 

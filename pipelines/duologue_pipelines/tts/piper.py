@@ -31,7 +31,7 @@ from duologue_pipelines.tts.speakable import SourceWord, Speakable, speakable
 if TYPE_CHECKING:
     from duologue_pipelines.tts.piper_voice import LoadedVoice, Utterance
 
-PREFERRED_VOICE: Final = "en_US-lessac-medium"
+PREFERRED_VOICE: Final = "en_US-joe-medium"
 SYNTHESES_MAX: Final = 64  # at once; more than that is waiting, not talking
 VOICES_MAX: Final = 4  # loaded at once (a medium voice takes about 100 MB); the longest unused goes
 # Portions handed to a voice. Where audio comes in windows, whole sentences sound best; where it does not, the first
@@ -65,7 +65,7 @@ class _Plan:
 class PiperTts:
     """The `piper` stage.
 
-    `voice`: a name in the model cache ("en_US-lessac-medium") or a path to an `.onnx`; behind a `#`, a speaker of it.
+    `voice`: a name in the model cache ("en_US-joe-medium") or a path to an `.onnx`; behind a `#`, a speaker of it.
     Empty takes the preferred one, else the first in the cache. `speed`, `loudness`: multiply those of each request.
     `workers`: threads for all sessions together; `threads`: those of one model run.
     """

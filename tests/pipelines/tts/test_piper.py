@@ -89,14 +89,14 @@ def test_a_voice_of_another_make_begins_with_its_first_clause(shared_data: Path)
 
 def test_voices_are_found_by_name_and_the_first_in_the_cache_is_the_default(cache: Path, make_voice: Make) -> None:
     assert "duologue models pull" in PiperTts.probe()
-    with pytest.raises(StageUnavailable, match="models pull piper:en_US-lessac-medium"):
+    with pytest.raises(StageUnavailable, match="models pull piper:en_US-joe-medium"):
         default_voice()
     make_voice("de_DE-b-low", espeak={"voice": "de"})
     make_voice("en_US-a-low")
     assert PiperTts.probe() == ""
     assert default_voice() == "de_DE-b-low"
-    make_voice("en_US-lessac-medium")
-    assert default_voice() == "en_US-lessac-medium"
+    make_voice("en_US-joe-medium")
+    assert default_voice() == "en_US-joe-medium"
     (items,) = speak(PiperTts("en_US-a-low"), SpeechRequest("Hello."))
     assert len(pcm(items)) > 1000
 
