@@ -89,7 +89,13 @@ def test_words_are_where_a_recogniser_hears_them(real_model: Callable[[str], Pat
         for word in told:
             written = normal_form(text[word.start_char : word.end_char])
             if written in heard and text.lower().split().count(written) == 1:
-                off.append(abs((word.start + word.end) / 2 - (heard[written].start + heard[written].end) / 2))
-    assert len(off) >= 15  # of 26 words, nearly all that occur once
-    assert np.median(off) < 0.1, off
-    assert np.percentile(off, 90) < 0.2, off
+                off.append((word.start + word.end) / 2 - (heard[written].start + heard[written].end) / 2)
+        loud = np.flatnonzero(np.abs(samples(items)) > 0.02) / 16_000
+        assert abs(told[0].start - loud[0]) < 0.05  # the ends are read off the waveform
+        assert abs(told[-1].end - loud[-1]) < 0.15
+    assert len(off) >= 15  # of 28 words, nearly all that occur once
+    # Between them whisper judges. Its times run early as a whole (measured: 0.1 s, while both ends agree with the
+    # waveform), so what counts is how far each word lies from that.
+    early = np.median(off)
+    assert abs(early) < 0.2, off
+    assert np.percentile(np.abs(np.array(off) - early), 90) < 0.12, off
