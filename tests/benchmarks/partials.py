@@ -133,7 +133,7 @@ def _read(path: Path) -> Samples:
 
 
 async def listen(asr: WhisperAsr, vad: SileroVad, clip: Clip) -> Listened:
-    """Play `clip` to the recogniser in time; it ends with the final to the detector's last stop."""
+    """Play `clip` to the recogniser in time; a final is asked for at each stop of the detector, and at the end."""
     loop = asyncio.get_running_loop()
     heard, detector, stream = Listened(clip), vad.open(), asr.open(AsrContext(language="en"))
     begun, mark, finals = loop.time(), 0, asyncio.Event()
@@ -155,8 +155,9 @@ async def listen(asr: WhisperAsr, vad: SileroVad, clip: Clip) -> Listened:
             mark += 1
             finals.clear()
             stream.finalise(mark)
-    if not mark:
-        stream.finalise(mark := 1)
+    mark += 1  # what the detector missed at the end is owed to the words, not to the clock
+    finals.clear()
+    stream.finalise(mark)
     await finals.wait()
     await stream.aclose()
     await reading
@@ -165,7 +166,9 @@ async def listen(asr: WhisperAsr, vad: SileroVad, clip: Clip) -> Listened:
 
 def _take(heard: Listened, hypothesis: Hypothesis, at: float) -> None:
     heard.told.append((at, hypothesis))
-    if hypothesis.final:  # the last one counts: it is the answer to the detector's last stop
+    if (
+        hypothesis.final and at < len(heard.clip.samples) / INPUT_RATE_HZ
+    ):  # the last one counts: it is the answer to the detector's last stop
         heard.final_s = at - heard.clip.speech_end_s
     if heard.judged_s is None:
         event = PartialTranscript(at, 1, hypothesis.text, hypothesis.stable)
