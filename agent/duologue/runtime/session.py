@@ -482,13 +482,12 @@ class Session(HandedToTools):
     def _request(self, reply: int, tools: bool) -> LlmRequest:
         options = self.conversation.options(reply)
         specs = self._tool_runner.specs if options.tools is None else options.tools
-        choice = self._tool_runner.choice(options.tool_choice, specs) if tools else "auto"
         return LlmRequest(
             tuple(self.conversation.prompt(reply)),
             tools=specs if tools else (),
             temperature=options.temperature,
             output_tokens_max=options.output_tokens_max,
-            tool_choice=choice,
+            tool_choice=self._tool_runner.choice(options.tool_choice, specs) if tools else "auto",
             session=self.id,
         )
 
