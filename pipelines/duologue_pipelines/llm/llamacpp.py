@@ -22,7 +22,9 @@ from duologue_pipelines.llm.llamacpp_engine import EngineOptions, LlamaCppEngine
 from duologue_pipelines.llm.sse import MalformedStream
 from duologue_pipelines.options import check_count, check_range
 
-THREADS_MAX: Final = 4  # by default: more make a small model no faster, and recogniser and voice want cores, too
+# By default half of the cores: with a thread on each of two busy cores a prompt was read at 52 tokens/s, since the
+# threads wait for each other; with one at 180 (idle: 344 and 180). More than four make a small model no faster.
+THREADS_MAX: Final = 4
 CONTEXT_FULL: Final = "exceed_context_size_error"  # llama.cpp's word for it
 _MORE: Final[dict[str, Any]] = {
     "return_progress": True,  # a chunk after each step of the prompt too, so that it can be left there
@@ -35,7 +37,7 @@ class LlamaCppLlm:
     """The `llamacpp` stage.
 
     `model`: a name in the model cache ("SmolLM2-135M-Instruct-Q4_1") or a path to a `.gguf`; empty takes the preferred
-    one, else the first in the cache. `threads`: of the model, 0 for the cores there are, up to four. `context`: tokens
+    one, else the first in the cache. `threads`: of the model, 0 for half of the cores, up to four. `context`: tokens
     of one conversation, its prompt and answer. `slots`: answers at the same time; each takes memory for its context.
     `temperature`: 0 always takes the likeliest word. `output_tokens_max`: of an answer; 160 is about a minute of
     speech. `wait_s_max`: how long an answer waits for a slot. `examples`, `verbatim_min`: what is done with the pack's
@@ -173,7 +175,7 @@ class LlamaCppLlm:
 
     async def _load(self) -> LlamaCppEngine:
         path = gguf.model_path(self.model)
-        threads = self.threads or min(os.cpu_count() or 1, THREADS_MAX)
+        threads = self.threads or max(1, min((os.cpu_count() or 1) // 2, THREADS_MAX))
         options = EngineOptions(threads, self.context, self.slots, self.wait_s_max)
         return await asyncio.to_thread(LlamaCppEngine.load, path, options)
 

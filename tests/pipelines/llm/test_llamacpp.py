@@ -19,7 +19,7 @@ from duologue_pipelines.llm import gguf
 from duologue_pipelines.llm.llamacpp import LlamaCppLlm, _shorter
 
 MODEL = "llamacpp:SmolLM2-135M-Instruct-Q4_1"
-SMALL = {"context": 1024, "slots": 2, "output_tokens_max": 24}
+SMALL = {"threads": 1, "context": 1024, "slots": 2, "output_tokens_max": 24}
 SYSTEM = Message("system", "You are a voice assistant at a museum. Answer in one short sentence. " * 12)
 STORY = LlmRequest((Message("user", "Tell me a long story about a dragon."),), output_tokens_max=400)
 Make = Callable[..., LlamaCppLlm]
