@@ -41,8 +41,8 @@ $(BIN)/python:
 	@rm -f $(VENV).log
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	@echo "Installing Duologue into $(VENV) (once; about a minute)"
-	@$(PIP) -e .
+	@echo "Installing Duologue with its voices into $(VENV) (once; about a minute)"
+	@$(PIP) -e '.[piper,kokoro]'
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml $(VENV)/.installed
