@@ -5,6 +5,7 @@ were sent or played; a word that a hold repeats is counted twice in it, and hear
 """
 
 import asyncio
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
@@ -37,12 +38,16 @@ class Chunk:
     complete: bool = False
     words: list[SpokenWord] = field(default_factory=list)
     pace: float = 1.0
+    _packed: "array[int] | None" = None  # `spans` of a reply that is over, one number behind the other
 
     def spans(self) -> list[tuple[int, int, int, int]]:
         """Words as (first char, last char + 1, first sample, last sample + 1), samples from the chunk's start.
 
         Without word times from the voice, the audio is shared out by the length of the words.
         """
+        if self._packed is not None:
+            numbers = iter(self._packed)
+            return list(zip(numbers, numbers, numbers, numbers, strict=True))
         if self.words:
             rate = self.rate_hz
             return [(w.start_char, w.end_char, int(w.start * rate), int(w.end * rate)) for w in self.words]
@@ -56,6 +61,12 @@ class Chunk:
             spans.append((start, end, at, at + length))
             at += length
         return spans
+
+    def pack(self) -> None:
+        """No word is added any more: keep the times of those there are in a tenth of the room."""
+        if self.words and self._packed is None:
+            self._packed = array("i", [number for span in self.spans() for number in span])
+            self.words = []
 
     def heard(self, played: int) -> str:
         """The text that the first `played` samples of this chunk say, to the word."""
@@ -111,6 +122,10 @@ def _word_borders(text: str) -> list[tuple[int, int]]:
     return borders
 
 
+_ROOM: Final = asyncio.Event()  # of replies that are over: nobody waits for them
+_ROOM.set()
+
+
 class Stretch(NamedTuple):
     """What was sent in one go: the sample counted as `first` is that at `position`, and so on."""
 
@@ -120,6 +135,11 @@ class Stretch(NamedTuple):
 
 class Track:
     """One reply's audio and text, as far as they are made."""
+
+    __slots__ = (
+        "_base", "_frame_bytes", "_pcm", "_played", "_stretches", "_timed_samples", "_usual_samples", "chunks",
+        "complete", "made", "on_more", "rate_hz", "reply", "room", "sent", "told",
+    )  # fmt: skip
 
     def __init__(self, reply: int, rate_hz: int) -> None:
         self.reply = reply
@@ -206,8 +226,11 @@ class Track:
     def forget_audio(self) -> None:
         """Nothing of it will be sent any more; what its text was, and where, is kept."""
         self.on_more = None
-        self._pcm.clear()
+        self._pcm = bytearray()
         self._base = self.made
+        self.room = _ROOM
+        for chunk in self.chunks:
+            chunk.pack()
 
     # --- counts and positions --------------------------------------------------------------------------------------
 
