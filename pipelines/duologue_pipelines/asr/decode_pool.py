@@ -70,15 +70,6 @@ class DecodePool:
             lately = [wait for at, wait in self._waits if now - at <= _WAIT_COUNTS_SECONDS]
             return max([*lately, *(now - job.asked_at for job in self._queue if not job.rank)], default=0.0)
 
-    def promote(self, future: "asyncio.Future[Any]") -> None:
-        """What was asked for a partial is wanted for a final: it goes first, if it has not started."""
-        with self._lock:
-            for job in self._queue:
-                if job.future is future:
-                    job.rank = job.served = 0
-                    job.asked_at = job.loop.time()
-            heapq.heapify(self._queue)
-
     @property
     def waiting(self) -> int:
         """Requests that have not started."""

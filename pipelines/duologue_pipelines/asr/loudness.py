@@ -1,8 +1,7 @@
 """Where in a turn something is loud enough to be the speaker, told frame by frame on the loop.
 
-It decides what work is worth doing, never what was said: a decode is spared while nothing loud was added, one is begun
-as soon as the speaker seems to pause, and one that holds all that was loud can stand for the final. Where noise is as
-loud as the speaker nothing is ever quiet, and everything is decoded.
+It decides what work is worth doing, never what was said: a decode is spared while nothing loud was added. Where noise
+is as loud as the speaker nothing is ever quiet, and everything is decoded.
 """
 
 from typing import Final
@@ -13,7 +12,6 @@ from duologue.audio import Frame
 
 _BELOW_LOUDEST: Final = 10 ** (-30 / 20)  # soft consonants lie some 25 dB below a speaker's vowels
 _SOUND_RMS: Final = 8.0  # of 32768, about -72 dB: below this there is no sound at all
-PAUSE_FRAMES: Final = 3  # the closure of a plosive lasts about as long
 
 
 class LoudnessTrack:
@@ -22,7 +20,6 @@ class LoudnessTrack:
     def __init__(self) -> None:
         self.loud_end = 0
         self._loudest = 0.0
-        self._quiet_frames = 0
 
     def push_frame(self, frame: Frame, end: int) -> None:
         """Take `frame`, which ends at sample `end` of the turn."""
@@ -30,11 +27,4 @@ class LoudnessTrack:
         rms = float(samples.std())  # about its mean: a constant shift is no sound
         self._loudest = max(self._loudest, rms)
         if rms >= max(_SOUND_RMS, self._loudest * _BELOW_LOUDEST):
-            self.loud_end, self._quiet_frames = end, 0
-        else:
-            self._quiet_frames += 1
-
-    @property
-    def pause_begins(self) -> bool:
-        """Whether just now it has been quiet for as long as a pause takes to be noticed."""
-        return self.loud_end > 0 and self._quiet_frames == PAUSE_FRAMES
+            self.loud_end = end

@@ -9,7 +9,7 @@ import asyncio
 import importlib.util
 import os
 from collections.abc import AsyncIterator
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Final
 
@@ -143,10 +143,9 @@ class WhisperAsr:
         return DecodePool("whisper", workers=self.workers, queue_max=self.queue_max)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Request:
-    """One decode. `frozen`: the words before `clip`; `mark`: None for a partial, until a final is asked for that it
-    can stand for; `asked_at`: the loop's seconds."""
+    """One decode. `frozen`: the words before `clip`; `mark`: None for a partial; `asked_at`: the loop's seconds."""
 
     number: int
     clip: Clip
@@ -168,8 +167,8 @@ class WhisperStream:
         self._voiced = VoicedTrack(asr.voice_judge)
         self._transcript = GrowingTranscript()
         self._frozen: tuple[Word, ...] = ()  # words whose audio has been let go
-        self._running: dict[int, tuple[_Request, asyncio.Future[Decoded]]] = {}
-        self._newest: tuple[_Request, Decoded] | None = None  # the last that was answered
+        self._running: dict[int, asyncio.Future[Decoded]] = {}
+        self._final: tuple[_Request, Decoded] | None = None  # the last that was answered, if it was one
         self._took_s = 0.0  # the last decode, its wait included
         self._asked = 0
         self._answered = 0  # the newest request whose result has been used
@@ -191,23 +190,17 @@ class WhisperStream:
     def finalise(self, mark: int) -> None:
         """Begin the final at once; one still owed is dropped.
 
-        A decode of all that was loud, under way or the last that was answered, is the final: silence adds no word.
+        A partial of all that was loud does not stand for it: a last soft consonant decides words, and finals that were
+        partials came late as often as early (docs/decisions/021). A final does, as long as nothing loud came after it.
         """
         if self._hypotheses.closed:
             return
         self._mark = mark
-        for number, (request, future) in list(self._running.items()):
-            if number == self._asked and self._holds_all(request):
-                request.mark = mark
-                self._asr.pool.promote(future)
-                return
-            if not future.done():
-                self._running.pop(number)
-                future.cancel()
-        if self._newest and self._newest[0].number == self._asked and self._holds_all(self._newest[0]):
-            request, decoded = self._newest
-            request.mark = mark
-            self._use(request, decoded)
+        for number in [number for number, future in self._running.items() if not future.done()]:
+            self._running.pop(number).cancel()
+        if self._final and self._final[0].number == self._asked and self._final[0].clip.end >= self._loudness.loud_end:
+            request, decoded = self._final
+            self._use(replace(request, mark=mark), decoded)
             return
         self._ask(mark)
 
@@ -217,7 +210,7 @@ class WhisperStream:
     async def aclose(self) -> None:
         """Drop all work and end the iteration."""
         self._hypotheses.close()
-        for _, future in self._running.values():
+        for future in self._running.values():
             future.cancel()
         self._running.clear()
 
@@ -227,10 +220,7 @@ class WhisperStream:
         if self._loudness.loud_end <= self._partial_end:  # nothing was said since
             return False
         apart_s = max(self._asr.partial_ms / 1000, _DECODES_APART * self._took_s)
-        return self._loudness.pause_begins or self._audio.end - self._partial_end >= apart_s * INPUT_RATE_HZ
-
-    def _holds_all(self, request: _Request) -> bool:
-        return request.clip.end >= self._loudness.loud_end > 0
+        return self._audio.end - self._partial_end >= apart_s * INPUT_RATE_HZ
 
     def _ask(self, mark: int | None) -> None:
         self._asked += 1
@@ -244,7 +234,7 @@ class WhisperStream:
             if mark is not None:
                 self._hypotheses.fail(error)
             return
-        self._running[request.number] = request, future
+        self._running[request.number] = future
         future.add_done_callback(partial(self._decoded, request))
 
     def _committed(self) -> str:
@@ -263,7 +253,7 @@ class WhisperStream:
         stale = request.number < self._answered or (request.mark is not None and request.mark != self._mark)
         if not stale:
             self._answered = request.number
-            self._newest = request, future.result()
+            self._final = None if request.mark is None else (request, future.result())
             self._took_s = asyncio.get_running_loop().time() - request.asked_at
             self._use(request, future.result())
 
@@ -272,7 +262,7 @@ class WhisperStream:
             wrapped = InternalError(f"asr: whisper's decoder raised {error!r}")
             wrapped.__cause__ = error
             error = wrapped
-        for _, future in self._running.values():
+        for future in self._running.values():
             future.cancel()
         self._hypotheses.fail(error)
 

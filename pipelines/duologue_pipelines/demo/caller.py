@@ -18,7 +18,6 @@ from duologue_pipelines.transports.caller_script import CallerScript, Step
 
 THINKING_S: Final = 0.9  # longer than three of four pauses inside a turn
 PATIENCE_S: Final = 8.0
-_CAPTIONS: Final = {"en": "mm-hm", "zh": "嗯"}
 _LONG_ENOUGH: Final = {"backchannel": 60, "cough and interruption": 150}  # letters: 4 and 10 seconds of speech
 
 
@@ -44,17 +43,22 @@ _CHOSEN: Final = (
 class CallerVoice:
     """Who speaks for the caller: `synthesiser` as in `tts.use`, with a voice a language.
 
-    `hums`: by language, what it must be given to hum "mm-hm" as people do.
+    `hums`: by language, a listener's word that this voice can say like a person, as it must be given and as written.
     """
 
     synthesiser: str
     voices: Mapping[str, str]
-    hums: Mapping[str, str]
+    hums: Mapping[str, tuple[str, str]]
 
 
-EMBEDDED: Final = CallerVoice("espeak", {"en": "en-us+f3", "zh": "cmn+f3"}, {"en": "um hum", "zh": "嗯"})
-# Never the voice that the agent has in the pack that ships.
-LIFELIKE: Final = CallerVoice("kokoro", {"en": "am_michael", "zh": "zm_yunxi"}, {"en": "Mm-hmm.", "zh": "嗯。"})
+EMBEDDED: Final = CallerVoice(
+    "espeak", {"en": "en-us+f3", "zh": "cmn+f3"}, {"en": ("um hum", "mm-hm"), "zh": ("嗯", "嗯")}
+)
+# Never the voice that the agent has in the pack that ships. Of a listener's words Kokoro says these as people do; its
+# "mm-hm" is a word that a recogniser writes down.
+LIFELIKE: Final = CallerVoice(
+    "kokoro", {"en": "am_michael", "zh": "zm_yunxi"}, {"en": ("Right.", "right"), "zh": ("是的。", "是的")}
+)
 
 
 def demo_call(pack: Pack, language: str | None = None, voice: CallerVoice = EMBEDDED) -> ScriptedCall:
@@ -95,7 +99,7 @@ def _step(say: str | tuple[str | float, ...], **more: Any) -> Step:
 
 
 def _backchannel(tongue: str, voice: CallerVoice) -> Step:
-    say, caption = voice.hums.get(tongue, voice.hums["en"]), _CAPTIONS.get(tongue, _CAPTIONS["en"])
+    say, caption = voice.hums.get(tongue, voice.hums["en"])
     return _step(say, kind="backchannel", when="agent_speaking", delay_s=2.0, caption=caption)
 
 

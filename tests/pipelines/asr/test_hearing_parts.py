@@ -11,7 +11,7 @@ from duologue.errors import ConfigurationError, StageError
 from duologue.ports.asr import Hypothesis
 from duologue_pipelines.asr import guards
 from duologue_pipelines.asr.hypothesis_queue import HypothesisQueue
-from duologue_pipelines.asr.loudness import PAUSE_FRAMES, LoudnessTrack
+from duologue_pipelines.asr.loudness import LoudnessTrack
 from duologue_pipelines.asr.turn_audio import TurnAudio
 from duologue_pipelines.asr.voiced import VoicedTrack
 from duologue_pipelines.asr.whisper_models import find_model, missing_model
@@ -160,17 +160,13 @@ def test_a_syllable_six_times_over_inside_a_word_is_a_loop(word: str, loops: boo
     assert guards.loop_inside(word) is loops
 
 
-def test_a_pause_is_noticed_once_and_a_constant_shift_is_no_sound() -> None:
+def test_what_is_far_below_the_loudest_and_a_constant_shift_are_no_sound() -> None:
     track, loud = LoudnessTrack(), np.tile(np.array([3000, -3000], "<i2"), 160)
     track.push_frame(Frame(np.full(320, 900, "<i2").tobytes(), 0.0), 320)
-    assert (track.loud_end, track.pause_begins) == (0, False)
+    assert track.loud_end == 0
     track.push_frame(Frame(loud.tobytes(), 0.02), 640)
-    begun = []
-    for index in range(PAUSE_FRAMES + 2):
-        track.push_frame(Frame((loud // 100).tobytes(), 0.04 + index * 0.02), 960 + index * 320)
-        begun.append(track.pause_begins)
+    track.push_frame(Frame((loud // 100).tobytes(), 0.04), 960)
     assert track.loud_end == 640
-    assert [index for index, begins in enumerate(begun) if begins] == [PAUSE_FRAMES - 1]
 
 
 def test_a_folder_called_like_a_size_hides_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
