@@ -370,7 +370,7 @@ def _candidate(stage: str, name: str, options: list[str], language: str | None) 
     standing = Standing.FITS
     if rank is None:
         standing = Standing.BY_NAME_ONLY
-    elif language and _kind(stage).has_languages and getattr(adapter, "languages", None) is None:
+    elif language and _kind(stage).has_languages and _languages(adapter) is None:
         standing = Standing.SILENT_ON_LANGUAGE
     return Candidate(name, int(rank or 0), _problem(stage, name, adapter, options, language), standing)
 
@@ -379,13 +379,20 @@ def _problem(stage: str, name: str, adapter: Any, options: list[str], language: 
     lacking = _lacking(stage, name, options)
     if lacking:
         return f"it has no option {lacking[0]!r}"
-    languages = getattr(adapter, "languages", None)
+    languages = _languages(adapter)
     if language and languages is not None and not _knows(language, languages):
         return f"it does not know the language {language!r}"
     try:
         return str(adapter.probe()).removeprefix(f"{stage}: ").removeprefix(f"{name}: ")
     except Exception as error:  # one broken plugin must not keep the others from being chosen
         return f"its probe failed: {type(error).__name__}: {error}"
+
+
+def _languages(adapter: Any) -> Iterable[str] | None:
+    """What the adapter says that it can do, here where it asks its models; None where it says nothing."""
+    told = getattr(adapter, "languages", None)
+    found: Iterable[str] | None = told() if callable(told) else told
+    return found
 
 
 def _knows(language: str, languages: Iterable[str]) -> bool:

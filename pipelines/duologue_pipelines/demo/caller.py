@@ -31,12 +31,15 @@ class _Questions:
 
 
 # By hand, for the pack that ships: easy to recognise, answers of the right length, a pause where people pause.
-_CHOSEN: Final = (
-    "When does the museum open?",
-    ("How do I get to the", "city from the airport?"),
-    "How do rockets fly?",
-    "Can I bring my dog?",
-)
+_CHOSEN: Final = {
+    "en": (
+        "When does the museum open?",
+        ("How do I get to the", "city from the airport?"),
+        "How do rockets fly?",
+        "Can I bring my dog?",
+    ),
+    "zh": ("博物馆什么时候开门？", ("坐火车好", "还是坐飞机好？"), "给我讲一个故事。", "我想去北京旅行。"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def demo_call(pack: Pack, language: str | None = None, voice: CallerVoice = EMBE
     """The demo's call for `pack` in `language`. Raises `ConfigurationError` when its dialogues do not suffice."""
     code = pack.language_for(language)
     tongue = code.split("-")[0]
-    questions = _chosen(pack.exchanges(code)) or _picked(pack, code)
+    questions = _chosen(pack.exchanges(code), tongue) or _picked(pack, code)
     steps_and_acts = [
         (_step(questions.plain.user), Act("question", questions.plain)),
         (
@@ -103,11 +106,14 @@ def _backchannel(tongue: str, voice: CallerVoice) -> Step:
     return _step(say, kind="backchannel", when="agent_speaking", delay_s=2.0, caption=caption)
 
 
-def _chosen(exchanges: Sequence[Exchange]) -> _Questions | None:
+def _chosen(exchanges: Sequence[Exchange], tongue: str) -> _Questions | None:
     """The questions chosen by hand, if the pack has them all."""
-    plain, split, long, urgent = _CHOSEN
+    if tongue not in _CHOSEN:
+        return None
+    plain, split, long, urgent = _CHOSEN[tongue]
+    glue = "" if is_cjk(plain[0]) else " "
     by_text = {text: exchange for exchange in exchanges for text in exchange.asked}
-    found = [by_text.get(text) for text in (plain, " ".join(split), long, urgent)]
+    found = [by_text.get(text) for text in (plain, glue.join(split), long, urgent)]
     there = [exchange for exchange in found if exchange is not None]
     return _Questions(there[0], there[1], split, there[2], there[3]) if len(there) == len(found) else None
 

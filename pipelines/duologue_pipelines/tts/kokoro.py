@@ -65,7 +65,7 @@ class KokoroTts:
     """
 
     name = "kokoro"
-    auto_rank: ClassVar[int] = 15  # above espeak; whether above piper is docs/decisions/018
+    auto_rank: ClassVar[int] = 15  # above espeak; below piper: docs/decisions/020
     languages: ClassVar[tuple[str, ...]] = LANGUAGES
 
     def __init__(

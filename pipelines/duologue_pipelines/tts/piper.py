@@ -72,7 +72,6 @@ class PiperTts:
 
     name = "piper"
     auto_rank: ClassVar[int] = 20  # among those that are there, `use = "auto"` takes the highest
-    languages: ClassVar[tuple[str, ...]] = ("*",)  # a voice for it, or another's with its accent
 
     def __init__(
         self, voice: str = "", speed: float = 1.0, loudness: float = 1.0, workers: int = 2, threads: int = 1
@@ -89,6 +88,11 @@ class PiperTts:
         self._loading = threading.Lock()
         self._accents: set[str] = set()  # languages spoken with another's voice, each said once in the log
         self._live = 0
+
+    @classmethod
+    def languages(cls) -> tuple[str, ...]:
+        """Of the voices that are here; named, it speaks any other with an accent."""
+        return tuple(sorted({_primary(name) for name in model_cache.piper_voices()}))
 
     @classmethod
     def probe(cls) -> str:

@@ -274,3 +274,9 @@ def test_both_espeaks_live_in_one_process(make_voice: Make) -> None:
         return [abs(a - b) for a, b in zip(together, alone * 4, strict=True)]
 
     assert max(asyncio.run(both())) < 3200  # a tenth of a second: espeak's noise moves ends a little
+
+
+def test_auto_takes_piper_for_the_languages_that_it_has_a_voice_of(cache: Path, make_voice: Make) -> None:
+    make_voice("en_US-joe-medium")
+    make_voice("zh_CN-huayan-medium")
+    assert PiperTts.languages() == ("en", "zh")
