@@ -178,7 +178,7 @@ def _panel(top: float, voice: str, takes: Sequence[Take]) -> str:
         out.append(f'<text x="{at:.1f}" y="{top + _HEIGHT + 18}" text-anchor="middle">{khz} kHz</text>')
     for db in range(int(_DB_MIN), int(_DB_MAX) + 1, 20):
         out.append(f'<path d="M{_LEFT} {y(db):.1f}h{_WIDTH}" stroke="#e5e7eb"/>')
-        out.append(f'<text x="{_LEFT - 8}" y="{y(db) + 4:.1f}" text-anchor="end">{db}</text>')
+        out.append(f'<text x="{_LEFT - 8}" y="{y(db) + 4:.1f}" text-anchor="end">{db} dB</text>')
     for index, one in enumerate(takes):
         points = " ".join(f"{x(hz):.1f},{y(db):.1f}" for hz, db in one.spectrum() if hz <= _HZ_MAX)
         colour = _COLOURS.get(one.rate_hz, "#1f5fa8")

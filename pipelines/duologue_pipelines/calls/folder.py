@@ -143,9 +143,9 @@ def _subtitle(call: FinishedCall) -> str:
     response, yields = call.measured.response, call.measured.yields
     parts = []
     if response.values:
-        parts.append(
-            f"answers after {1000 * response.median:.0f} ms (median; 95 of 100 within {1000 * response.p95:.0f})"
-        )
+        each = [1000 * seconds for seconds in response.values]
+        several = f" (median of {len(each)}: {min(each):.0f} to {max(each):.0f})" if len(each) > 1 else ""
+        parts.append(f"answers after {1000 * response.median:.0f} ms{several}")
     if yields.values:
         parts.append(f"silent {1000 * yields.median:.0f} ms after an interruption begins")
     parts.append(" → ".join(call.stages.values()))
