@@ -22,8 +22,8 @@ from duologue_pipelines.llm.llamacpp_engine import EngineOptions, LlamaCppEngine
 from duologue_pipelines.llm.sse import MalformedStream
 from duologue_pipelines.options import check_count, check_range
 
-# By default half of the cores: with a thread on each of two busy cores a prompt was read at 52 tokens/s, since the
-# threads wait for each other; with one at 180 (idle: 344 and 180). More than four make a small model no faster.
+# By default half of the cores: the recogniser and the synthesiser want the others. Single runs on two cores: one thread
+# read a prompt at 172 to 180 tokens/s, two at 106 to 344, and at 52 where other work had both cores.
 THREADS_MAX: Final = 4
 CONTEXT_FULL: Final = "exceed_context_size_error"  # llama.cpp's word for it
 _MORE: Final[dict[str, Any]] = {
