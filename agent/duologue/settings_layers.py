@@ -24,7 +24,9 @@ FILE_NAME: Final = "duologue.toml"
 PREFIX: Final = "DUOLOGUE_"
 CONFIG_VARIABLE: Final = "DUOLOGUE_CONFIG"
 # Variables with our prefix that are no settings: the model cache, the hub's mirror, the tests' material.
-OTHER_VARIABLES: Final = (CONFIG_VARIABLE, "DUOLOGUE_MODELS", "DUOLOGUE_HUB_URL", "DUOLOGUE_SHARED")
+OTHER_VARIABLES: Final = (
+    CONFIG_VARIABLE, "DUOLOGUE_MODELS", "DUOLOGUE_HUB_URL", "DUOLOGUE_INDEX_URL", "DUOLOGUE_NPM_URL", "DUOLOGUE_SHARED",
+)  # fmt: skip
 # Plugins have their own: DUOLOGUE_X_…
 PLUGIN_PREFIX: Final = "DUOLOGUE_X_"
 

@@ -14,10 +14,12 @@ import httpx2
 import pytest
 
 from duologue.errors import ConfigurationError, StageUnavailable
+from duologue.settings import load_settings
+from duologue_pipelines.model_cache import CACHE_VARIABLE
 from duologue_pipelines.models import registries as told
 from duologue_pipelines.models.download import HASTY, PATIENT, Downloader, Wanted, shown
 from duologue_pipelines.models.files import ModelFile, Package, Part
-from duologue_pipelines.models.hub import Hub
+from duologue_pipelines.models.hub import HUB_VARIABLE, Hub
 from duologue_pipelines.models.index import PackageIndex
 from duologue_pipelines.models.registries import NPMJS, PYPI, Registries, check_address, registries
 
@@ -260,3 +262,8 @@ def test_a_hub_that_can_be_reached_is_taken_first(tmp_path: Path) -> None:
         thread.join()
         server.server_close()
     assert (tmp_path / "a").read_bytes() == body
+
+
+def test_the_variables_that_name_caches_and_registries_are_no_settings(tmp_path: Path) -> None:
+    names = (HUB_VARIABLE, told.INDEX_VARIABLE, told.NPM_VARIABLE, CACHE_VARIABLE)
+    assert load_settings(environ=dict.fromkeys(names, "http://ours/"), folder=tmp_path).pack == "assistant"
