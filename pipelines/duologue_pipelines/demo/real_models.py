@@ -49,7 +49,7 @@ def fetch_models(settings: Settings, language: str, console: Console) -> None:
         return
     megabytes = sum(find_model(spec).megabytes for spec in missing)
     console.print(Text(f"Fetching {', '.join(missing)} once (about {megabytes} MB)", "dim"))
-    store = ModelStore()
+    store, lacking, why = ModelStore(), list[str](), ""
     with _bars(console) as bars:
         for spec in missing:
             bar = bars.add_task(spec, total=None)
@@ -61,7 +61,10 @@ def fetch_models(settings: Settings, language: str, console: Console) -> None:
                 store.pull(spec, show)
             except StageUnavailable as error:
                 bars.remove_task(bar)
-                console.print(Text(f"{spec} can't be had now ({error}). The embedded stages take its place.", "yellow"))
+                lacking, why = [*lacking, spec], why or str(error)
+    if lacking:
+        told = f"Without {', '.join(lacking)}: what comes along takes the place. {why}"
+        console.print(Text(told, "yellow"))
 
 
 @contextmanager
