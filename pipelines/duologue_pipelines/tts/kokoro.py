@@ -5,16 +5,13 @@ and later ones are made while it is heard. One loaded model serves all sessions,
 a cancelled reply stops before the next. The model is Apache-2.0; its Mandarin needs the extra `kokoro`.
 """
 
-import asyncio
-import functools
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, TypeVar
 
-from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
+from duologue.errors import StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue_pipelines import model_cache
 from duologue_pipelines.options import check_count
@@ -30,6 +27,7 @@ from duologue_pipelines.tts.kokoro_voices import (
     tongue_of,
     voice_names,
 )
+from duologue_pipelines.tts.model_threads import ModelThreads
 from duologue_pipelines.tts.pcm import PcmStream
 from duologue_pipelines.tts.requests import check_request, check_voice_options
 from duologue_pipelines.tts.segments import segments
@@ -78,7 +76,7 @@ class KokoroTts:
         self._speed = speed
         self._loudness = loudness
         self._threads = threads or min(os.cpu_count() or 1, 2)
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="kokoro")
+        self._work = ModelThreads("kokoro", workers)
         self._model: KokoroModel | None = None
         self._loading = threading.Lock()
         self._live = 0
@@ -96,7 +94,7 @@ class KokoroTts:
 
     async def aclose(self) -> None:
         """Let the threads and the model go."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._work.close()
         self._model = None
 
     def voices(self) -> tuple[str, ...]:
@@ -125,12 +123,12 @@ class KokoroTts:
             raise StageOverloaded("tts", f"kokoro has {self._live} syntheses under way", retryable=True)
         self._live += 1
         try:
-            plan = await self._run(self._plan, request)
+            plan = await self._work.run(self._plan, request)
             if plan is None:
                 return
             given = 0
-            while (phrase := await self._run(next, plan.phrases, None)) is not None:
-                spoken = await self._run(plan.model.speak, phrase, plan.styles, plan.speed)
+            while (phrase := await self._work.run(next, plan.phrases, None)) is not None:
+                spoken = await self._work.run(plan.model.speak, phrase, plan.styles, plan.speed)
                 for timed in spoken.words:
                     start, end = (given + timed.start) / RATE_HZ, (given + timed.end) / RATE_HZ
                     yield SpokenWord(timed.word.start_char, timed.word.end_char, start, end)
@@ -141,11 +139,6 @@ class KokoroTts:
                 yield SpeechAudio(pcm)
         finally:
             self._live -= 1
-
-    async def _run(self, work: Callable[..., T], *args: object) -> T:
-        """`work(*args)` in a worker thread."""
-        call = functools.partial(_failing_as_stage, work, *args)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def _plan(self, request: SpeechRequest) -> _Plan | None:
         tongue = self._tongue(request)
@@ -187,13 +180,3 @@ class KokoroTts:
                     raise StageUnavailable("tts", problem.rpartition(". ")[0], hint=_PULL)
                 self._model = KokoroModel(model_cache.kokoro_folder(VERSION), self._threads)
             return self._model
-
-
-def _failing_as_stage(work: Callable[..., T], *args: object) -> T:
-    try:
-        return work(*args)
-    except (StageError, ConfigurationError):
-        raise
-    # onnxruntime's errors derive straight from Exception; whatever a model run raises is a failed stage to the session.
-    except Exception as error:
-        raise StageError("tts", f"kokoro failed ({error!r})", retryable=True) from error

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from duologue.errors import StageUnavailable
 from duologue_pipelines.tts.kokoro_phonemes import Phrase
 from duologue_pipelines.tts.kokoro_voices import Styles, blend, load_styles, voice_names
+from duologue_pipelines.tts.onnx_session import open_session
 from duologue_pipelines.tts.speakable import SourceWord
 
 RATE_HZ: Final = 24_000
@@ -77,7 +78,7 @@ class KokoroModel:
 
             model = load_with_limits(str(path))
             if model is not None:
-                return self._open(model)
+                return open_session(model, self._threads)
             _log.warning("%s has no durations that can be found: word times are shared out", path)
         except ImportError:
             _log.warning("the package onnx is missing: kokoro's word times are shared out, and it begins later")
@@ -88,17 +89,9 @@ class KokoroModel:
 
     def _open_whole(self, path: Path) -> onnxruntime.InferenceSession:
         try:
-            return self._open(str(path))
+            return open_session(str(path), self._threads)
         except Exception as error:  # as above
             raise StageUnavailable("tts", f"{path} can't be loaded ({error})", hint=_PULL) from error
-
-    def _open(self, model: bytes | str) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait would take the core from the recogniser.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
 
     def styles(self, voice: str) -> Styles:
         """The table of a voice or blend. Raises `ConfigurationError`."""

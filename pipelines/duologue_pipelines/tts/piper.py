@@ -5,24 +5,22 @@ install. One loaded voice serves all sessions; the work is done in a few threads
 take turns: a first chunk never waits for another session's whole sentence.
 """
 
-import asyncio
-import functools
 import importlib.util
 import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
-from duologue.errors import ConfigurationError, StageError, StageOverloaded, StageUnavailable
+from duologue.errors import ConfigurationError, StageOverloaded, StageUnavailable
 from duologue.ports.tts import SpeechAudio, SpeechItem, SpeechRequest, SpokenWord
 from duologue.registry import install_command
 from duologue_pipelines import model_cache
 from duologue_pipelines.options import check_count
+from duologue_pipelines.tts.model_threads import ModelThreads
 from duologue_pipelines.tts.pcm import PcmStream
 from duologue_pipelines.tts.requests import check_request, check_voice_options
 from duologue_pipelines.tts.segments import segments
@@ -83,7 +81,7 @@ class PiperTts:
         self._speed = speed
         self._loudness = loudness
         self._threads = threads
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="piper")
+        self._work = ModelThreads("piper", workers)
         self._loaded: OrderedDict[Path, LoadedVoice] = OrderedDict()
         self._loading = threading.Lock()
         self._accents: set[str] = set()  # languages spoken with another's voice, each said once in the log
@@ -110,7 +108,7 @@ class PiperTts:
 
     async def aclose(self) -> None:
         """Let the threads and voices go."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._work.close()
         self._loaded.clear()
 
     async def synthesise(self, request: SpeechRequest) -> AsyncGenerator[SpeechItem, None]:
@@ -125,16 +123,16 @@ class PiperTts:
             raise StageOverloaded("tts", f"piper has {self._live} syntheses under way", retryable=True)
         self._live += 1
         try:
-            plan = await self._run(self._plan, request)
+            plan = await self._work.run(self._plan, request)
             if plan is None:
                 return
             given = 0
             for portion in plan.portions:
-                for sentence in await self._run(plan.voice.sentences, portion.text, portion.words):
-                    utterance = await self._run(plan.voice.begin, sentence, plan.speed, plan.speaker)
+                for sentence in await self._work.run(plan.voice.sentences, portion.text, portion.words):
+                    utterance = await self._work.run(plan.voice.begin, sentence, plan.speed, plan.speaker)
                     words = _spoken(utterance, given, plan.voice.sample_rate_hz)
                     word = next(words, None)
-                    while (window := await self._run(next, utterance.windows, None)) is not None:
+                    while (window := await self._work.run(next, utterance.windows, None)) is not None:
                         given += len(window)
                         while word is not None and word.start <= given / plan.voice.sample_rate_hz:
                             yield word
@@ -145,11 +143,6 @@ class PiperTts:
                 yield SpeechAudio(pcm)
         finally:
             self._live -= 1
-
-    async def _run(self, work: Callable[..., T], *args: object) -> T:
-        """`work(*args)` in a worker thread."""
-        call = functools.partial(_failing_as_stage, work, *args)
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def _plan(self, request: SpeechRequest) -> _Plan | None:
         name, _, speaker_name = (request.voice or self._voice_for(request.language)).partition("#")
@@ -247,16 +240,6 @@ def _loading_hint(error: Exception) -> str:
     if type(error).__name__ in ("InvalidProtobuf", "NoSuchFile"):
         return "The file is damaged: pull the voice again"
     return "The file is whole, but this onnxruntime can't run it: update onnxruntime, or take another voice"
-
-
-def _failing_as_stage(work: Callable[..., T], *args: object) -> T:
-    try:
-        return work(*args)
-    except (StageError, ConfigurationError):
-        raise
-    # onnxruntime's errors derive straight from Exception; whatever a model run raises is a failed stage to the session.
-    except Exception as error:
-        raise StageError("tts", f"piper failed ({error!r})", retryable=True) from error
 
 
 def _spoken(utterance: "Utterance", before: int, rate: int) -> Iterator[SpokenWord]:

@@ -18,6 +18,7 @@ from piper import PiperVoice
 from piper.config import PhonemeType, PiperConfig
 from piper.const import BOS, PAD
 
+from duologue_pipelines.tts.onnx_session import open_session
 from duologue_pipelines.tts.piper_words import word_spans
 from duologue_pipelines.tts.speakable import SourceWord
 
@@ -71,7 +72,7 @@ class LoadedVoice:
         self._decoder: onnxruntime.InferenceSession | None = None
         self._flow: onnxruntime.InferenceSession | None = None
         opened = self._open_cut(path) or self._open_timed(path)
-        self._session = opened or self._open(str(path))
+        self._session = opened or open_session(str(path), self._threads)
         self._piper = PiperVoice(session=self._session, config=config)
         self._inputs = {node.name for node in self._session.get_inputs()}
 
@@ -88,8 +89,8 @@ class LoadedVoice:
             cut = load_and_split(path)
             if cut is None:
                 return None
-            session, self._decoder = self._open(cut.encoder), self._open(cut.decoder)
-            self._flow = self._open(cut.flow) if cut.flow else None
+            session, self._decoder = open_session(cut.encoder, self._threads), open_session(cut.decoder, self._threads)
+            self._flow = open_session(cut.flow, self._threads) if cut.flow else None
             self._parts = cut.parts
             if self._fits_together(session):
                 return session
@@ -104,7 +105,7 @@ class LoadedVoice:
         try:
             from duologue_pipelines.tts.piper_graph import load_timed
 
-            return self._open(load_timed(path))
+            return open_session(load_timed(path), self._threads)
         except ImportError:
             return None
         except Exception as error:  # as above
@@ -244,11 +245,3 @@ class LoadedVoice:
             TimedWord(word, int(at_id[first_id[start]]), int(at_id[first_id[end]]))
             for word, start, end in sentence.words
         )
-
-    def _open(self, model: bytes | str) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait would take the core from the recogniser.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(model, sess_options=options, providers=["CPUExecutionProvider"])
